@@ -100,6 +100,15 @@ class LazyGroup(click.Group):
             raise UnknownVerb(f"There is no verb {args[0]!r}.{guess}", ctx)
         return super().resolve_command(ctx, args)
 
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the verb. An option of another program gets our word for it."""
+        try:
+            return super().invoke(ctx)
+        except click.NoSuchOption as why:
+            from slurmslice.cli.options.common import with_meaning
+
+            raise with_meaning(why, why.ctx or ctx) from why
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the verbs and their summaries."""
         with formatter.section("Verbs"):
@@ -117,7 +126,8 @@ def cli(ctx: click.Context) -> None:
     """Run one command on N slices of data until every slice is done, on Slurm or this machine.
 
     Exit codes: 0 success; 1 the run finished with failures; 2 wrong input, nothing was done;
-    3 Slurm did not answer or rejected a submission; 4 not finished yet; 130 interrupted.
+    3 Slurm did not answer or rejected a submission; 4 not finished yet; 5 nothing to do; 6 held by
+    the run's own rule; 130 interrupted.
     """
     if ctx.invoked_subcommand is None:
         from slurmslice.cli.commands.runs import show_overview

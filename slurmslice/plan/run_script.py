@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from slurmslice.notes import Note
 from slurmslice.run.directory import RunDirectory, read_required_file, sha256_hex
 from slurmslice.run.run import Run
 from slurmslice.sbatch.array_expression import ArrayExpression, parse_array
+from slurmslice.sbatch.ignored_lines import find_ignored_lines
 from slurmslice.sbatch.resource_request import ResourceRequest
 from slurmslice.script.source_line import find_source_line
 from slurmslice.spec.packing import throttle_in_tasks
@@ -70,13 +72,52 @@ def check_script(run: Run, script: RunScript) -> None:
     if "\r\n" in text:
         line = text[: text.index("\r\n")].count("\n") + 1
         raise carriage_return_error(str(run.directory.script), line)
+    _check_interpreter(run, text)
     _check_source_line(run, text)
-    bash = "bash" in text.partition("\n")[0]
     # `bash -n` reports extglob patterns (bash(1), shopt) as errors, because it does not set it.
-    if bash and "extglob" not in text:
+    if "extglob" not in text:
         from slurmslice.script.render import check_bash_syntax
 
         check_bash_syntax(text, str(run.directory.script))
+
+
+_BASH_LINE = re.compile(r"#![ \t]*(?:\S*/)?(?:env[ \t]+(?:-S[ \t]*)?(?:\S*/)?)?bash(?:[ \t]|$)")
+
+
+def is_bash_line(line: str) -> bool:
+    """Tell if the first line of a script starts bash."""
+    return _BASH_LINE.match(line) is not None
+
+
+def _check_interpreter(run: Run, text: str) -> None:
+    """Refuse a script for another shell, because ``slurmslice.sh`` is written for bash.
+
+    Raises:
+        BadInputError: the first line does not start bash.
+    """
+    line = text.partition("\n")[0]
+    if not is_bash_line(line):
+        raise BadInputError(
+            f"{run.directory.script}, line 1: {line!r} does not start bash, and the script needs "
+            "bash.",
+            "Write #!/bin/bash in that line.",
+            code="script-not-bash",
+            path=str(run.directory.script),
+            line=1,
+            value=line,
+        )
+
+
+def ignored_line_notes(run: Run, script: RunScript) -> Iterator[Note]:
+    """Describe lines of the edited script that look like ``#SBATCH`` lines and are ignored."""
+    if not run.directory.script_edited:
+        return
+    path = run.directory.script
+    for found in find_ignored_lines(script.text):
+        message = f"{path}, line {found.number}: sbatch ignores {found.written!r}."
+        hint = "Write it above the first command." if found.late else "Write #SBATCH there."
+        fields = {"path": str(path), "line": found.number, "written": found.written}
+        yield Note("ignored-directive", f"{message} {hint}", fields)
 
 
 def check_library(run: Run) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from slurmslice.sbatch.units import format_time
 from slurmslice.status.reconcile import SliceStatus
 from slurmslice.status.states import State
@@ -11,11 +9,19 @@ from slurmslice.status.states import State
 NOT_MEASURED = "not measured"
 
 
-def elapsed_text(status: SliceStatus) -> str:
+def elapsed_s(status: SliceStatus, now: float) -> float | None:
+    """Return the wall-clock seconds of an attempt; of a running one, the time until now."""
+    if status.elapsed_s is None and status.started_at and status.state in _GROWING:
+        return max(0.0, now - status.started_at)
+    return status.elapsed_s
+
+
+_GROWING = frozenset({State.RUNNING, State.SUSPENDED})
+
+
+def elapsed_text(status: SliceStatus, now: float) -> str:
     """Return the wall-clock time of an attempt; of a running one, the time until now."""
-    elapsed = status.elapsed_s
-    if elapsed is None and status.started_at and status.state in {State.RUNNING, State.SUSPENDED}:
-        elapsed = max(0.0, time.time() - status.started_at)
+    elapsed = elapsed_s(status, now)
     return _if_ended(status, "" if elapsed is None else _seconds(elapsed))
 
 

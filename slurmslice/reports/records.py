@@ -6,6 +6,7 @@ import json
 from collections.abc import Collection
 
 from slurmslice.policy.attempts import attempts_left
+from slurmslice.reports.measured import elapsed_s
 from slurmslice.reports.slice_requests import SliceRequests
 from slurmslice.run.run import Run
 from slurmslice.status.observation import FACT_NAMES
@@ -35,7 +36,11 @@ def run_record(run: Run, rows: Collection[int] | None = None) -> Record:
 
 
 def slice_record(run: Run, row: int, requested: SliceRequests) -> Record:
-    """Return one slice as a record. Times are epoch seconds; an unknown value is None."""
+    """Return one slice as a record. Times are epoch seconds; an unknown value is None.
+
+    ``columns`` has the values of its columns in the slice table. ``elapsed_s`` of a slice that
+    runs grows until its end.
+    """
     status, limits = run.statuses[row], requested.of(row)
     log = None
     if status.submission:
@@ -48,9 +53,11 @@ def slice_record(run: Run, row: int, requested: SliceRequests) -> Record:
         "attempts_left": attempts_left(run, row),
         "job": run.array_task_of(status),
         **{name: getattr(status, name) for name in FACT_NAMES},
+        "elapsed_s": elapsed_s(status, run.clock()),
         "requested_mem_bytes": limits.mem_bytes,
         "time_limit_s": limits.time_s,
         "log": log,
         "evidence": str(status.evidence),
         "reason": requested.why(row),
+        "columns": dict(zip(run.table.columns, run.table.column_values(row), strict=True)),
     }

@@ -40,6 +40,9 @@ types them again. They are not in the script, because sbatch has no option that 
 ``--dependency`` is not one of them: Slurm asks it again, and a job that has ended does not delay.
 """
 
+NO_DEPENDENCY = "0"
+"""The value of ``--dependency`` that undoes a line of the script. A person types ``none``."""
+
 _LOGS = "Slices' logs are kept by slurmslice: `slurmslice logs KEY` shows one."
 _HELP = "`slurmslice run --help` shows slurmslice's options; `man sbatch` lists sbatch's."
 _OWNED = {
@@ -184,7 +187,7 @@ def _checked(option: Option, value: str) -> tuple[str, str]:
         _CHECKS.get(name, str)(value)
     except BadInputError as why:
         raise why.inside(f"--{name}", option=name) from why
-    return name, value
+    return name, NO_DEPENDENCY if (name, value) == ("dependency", "none") else value
 
 
 def check_line(name: str, value: str) -> None:
@@ -202,9 +205,32 @@ def check_line(name: str, value: str) -> None:
         )
 
 
+_MAIL_TYPES = (
+    *("NONE", "BEGIN", "END", "FAIL", "REQUEUE", "ALL", "INVALID_DEPEND", "STAGE_OUT"),
+    *("TIME_LIMIT", "TIME_LIMIT_90", "TIME_LIMIT_80", "TIME_LIMIT_50", "ARRAY_TASKS"),
+)
+
+
+def _check_mail_types(text: str) -> None:
+    """Refuse a word that is not one of sbatch's mail types (sbatch(1), --mail-type).
+
+    Raises:
+        BadInputError: there is such a word; the hint lists the types.
+    """
+    for word in filter(None, text.split(",")):
+        if word.upper() not in _MAIL_TYPES:
+            raise BadInputError(
+                f"{word!r} is not a type of mail.",
+                f"Types: {', '.join(_MAIL_TYPES)}.",
+                code="bad-mail-type",
+                value=word,
+            )
+
+
 _CHECKS: Mapping[str, Callable[[str], object]] = {
     **dict.fromkeys((*MEMORY_OPTIONS, "tmp"), parse_memory),
     **dict.fromkeys(("time", "time-min"), parse_time),
+    "mail-type": _check_mail_types,
     **dict.fromkeys(("cpus-per-task", "ntasks", "ntasks-per-node", "cpus-per-gpu"), parse_count),
 }
 

@@ -187,7 +187,9 @@ def _check_parts(text: str, context: Mapping[str, object], own: OwnTemplate) -> 
             is missing.
     """
     functions = ("prepare", "run_slice", *(("check_slice",) if context["check"] else ()))
-    if not text.startswith(f"#!/bin/bash\n{context['directives']}\n"):
+    if not text.startswith("#!/bin/bash\n"):
+        missing = "#!/bin/bash as its first line"
+    elif not text.startswith(f"#!/bin/bash\n{context['directives']}\n"):
         missing = "the #SBATCH lines at its beginning"
     elif not text.endswith(f"\n{context['source']}\nexit 125\n"):
         missing = "the source line at its end"

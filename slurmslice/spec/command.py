@@ -90,7 +90,7 @@ def check_command(command: Command, columns: Collection[str]) -> None:
             placeholders and no ``$SLICE``; or a word holds NUL.
     """
     if isinstance(command, ShellText):
-        check_shell_text(command.text, "the shell text")
+        check_shell_text(command.text, "the shell text", columns)
         return
     words = command.words
     if not words or not words[0]:
@@ -110,27 +110,42 @@ def check_command(command: Command, columns: Collection[str]) -> None:
         check_command_word(word, columns, before)
 
 
-def check_shell_text(text: str, what: str) -> None:
+def check_shell_text(text: str, what: str, columns: Collection[str] = ()) -> None:
     """Refuse a shell text with an obvious mistake.
 
     Args:
         text: the shell text.
         what: its name in error messages.
+        columns: the names of the slices' columns.
 
     Raises:
-        BadInputError: it is empty; or it has ``{}`` and no ``$SLICE``; a shell text does not
-            replace ``{}``.
+        BadInputError: it is empty; or it has a placeholder and no ``$SLICE``; a shell text does not
+            replace placeholders.
     """
     if not text.strip():
         raise BadInputError(f"There is no command: {what} is empty.", code="no-command")
-    if "SLICE" not in text and "{}" in text:
+    if "SLICE" not in text and (found := shell_placeholders(text, columns)):
         raise BadInputError(
-            f"{what[0].upper()}{what[1:]} has {{}} but no $SLICE, so every slice would do "
-            "the same.",
+            f"{what[0].upper()}{what[1:]} has {next(iter(found))} but no $SLICE, so every slice "
+            "would do the same.",
             'In a shell text, "$SLICE" is the key and "$SLICE_NAME" is a column. If you need {} '
             "itself, as in find -exec, mention $SLICE in a comment.",
             code="wrong-placeholder",
         )
+
+
+_SHELL_BRACES = re.compile(rf"(?<![$\w{{])\{{{_NAME}\}}(?!\}})")
+
+
+def shell_placeholders(text: str, columns: Collection[str]) -> dict[str, str]:
+    """Return the placeholders in a shell text, each with the variable to write instead.
+
+    ``{}``, ``{slice}`` and ``{key}`` are probably meant as the key, ``{row}`` as the row.
+    """
+    names = {name: variable_name(name) for name in columns}
+    meant = {"": "SLICE", "slice": "SLICE", "key": "SLICE", "row": "SLICE_ROW", **names}
+    found = dict.fromkeys(match[1] for match in _SHELL_BRACES.finditer(text))
+    return {placeholder_text(name): f'"${meant[name]}"' for name in found if name in meant}
 
 
 def check_command_word(word: str, columns: Collection[str], before: str = "") -> None:

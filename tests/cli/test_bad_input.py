@@ -181,7 +181,7 @@ def test_an_existing_run_accepts_no_new_description(here: Here) -> None:
     [
         (("throttle", "0"), "bad-number", "none"),
         (("throttle", "x", "many"), "bad-number", "'many'"),
-        (("cancel", "1"), "no-such-run", "slurmslice cancel x -- 1"),
+        (("cancel", "9"), "no-such-run", "x"),
         (("logs", "7"), "unknown-slice", "'7'"),
         (("resubmit", "x", "7"), "unknown-slice", "'7'"),
         (("status", "--state", "BAD"), "unknown-state", "'BAD'"),

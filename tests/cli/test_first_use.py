@@ -253,8 +253,8 @@ def test_a_dry_run_of_run_shows_the_submissions(
     ("words", "said"),
     [
         (("submit", "demo", "--only", "0"), "--only 0-0"),
-        (("submit", "demo", "--array", "3"), "slurmslice submit RUN --only 3"),
-        (("resubmit", "demo", "--array", "3"), "slurmslice resubmit RUN 3"),
+        (("submit", "demo", "--array", "3"), "slurmslice submit demo 3"),
+        (("resubmit", "demo", "--array", "3"), "slurmslice resubmit demo 3"),
         (("resubmit", "demo", "--time", "x2"), "2x"),
         (("resubmit", "demo", "--mem", "0x"), "2x"),
         (("resubmit", "demo", "--mem", "0.0x"), "2x"),
@@ -277,7 +277,7 @@ def test_a_mistyped_option_gets_the_right_form(
         ("PartitionNodeLimit", "slurmslice resubmit demo --state CANCELLED -N NODES"),
         ("QOSMaxWallDurationPerJobLimit", "--state CANCELLED -t TIME"),
         ("AssocMaxCpuPerJobLimit", "--state CANCELLED -c CPUS"),
-        ("DependencyNeverSatisfied", "--state CANCELLED -d DEPENDENCY"),
+        ("DependencyNeverSatisfied", "--state CANCELLED -d none"),
         ("AssocGrpCPUMinutesLimit", "--state CANCELLED -A ACCOUNT"),
         ("JobHeldUser", "scontrol release 100"),
         ("launch failure limit exceeded requeued held", "scontrol release 100"),
@@ -438,12 +438,62 @@ def test_status_reports_a_rejection(engine: FakeEngine, typed: Typed) -> None:
 # -- which run, which slice --------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("verb", ["status", "cancel", "resubmit"])
-def test_a_slice_in_a_runs_place_is_recognised(new_run: NewRun, typed: Typed, verb: str) -> None:
-    """The hint has the right line if the word is a slice; otherwise it does not guess."""
+@pytest.mark.parametrize(
+    ("verb", "code"),
+    [
+        ("submit 2 1 --dry-run", "would-submit"),
+        ("cancel 1-2 --dry-run", "would-cancel"),
+        ("cancel 1 -- 2", "cancelled"),
+        ("cancel -- 1 2", "cancelled"),
+        ("resubmit 1 --state CANCELLED --dry-run 2", "would-submit"),
+        ("resubmit --state CANCELLED --dry-run -- 1 2", "would-submit"),
+    ],
+)
+def test_keys_alone_are_slices_of_the_only_run(
+    new_run: NewRun, typed: Typed, verb: str, code: str
+) -> None:
+    """Each verb that takes keys: no run is typed, if there is one run."""
     new_run("0-3")
-    assert f"slurmslice {verb} demo -- 2" in typed(verb, "2")
-    assert (typed.code, typed.error) == (2, "no-such-run")
+    if verb.startswith("resubmit"):
+        typed("cancel", "demo")
+    typed(*verb.split())
+    (found,) = typed.noted(code)
+    assert (typed.code, found["slices"], found["keys"]) == (0, 2, "1-2")
+
+
+def test_keys_alone_are_read(new_run: NewRun, typed: Typed) -> None:
+    """``status`` and ``logs``, also with options between the keys, and with a pattern."""
+    new_run("0-3")
+    typed("submit")
+    for line in ("status 2 1", "status -- 1 2", "status [12] --slices"):
+        typed(*line.split())
+        assert [line.split("\t")[0] for line in typed.stdout.splitlines()[1:]] == ["1", "2"]
+    assert [one["key"] for one in typed.json("status", "1-2")["slices"]] == ["1", "2"]
+    for line in ("logs 1 2 --path", "logs 1 2 --state PENDING --path"):
+        typed(*line.split())
+        assert (typed.code, len(typed.stdout.splitlines())) == (0, 2)
+
+
+def test_a_runs_name_comes_before_a_slice_of_that_name(typed: Typed, engine: FakeEngine) -> None:
+    """A run may have a number as its name."""
+    typed("render", "-a", "0-9", "--name", "7", *COMMAND)
+    typed("cancel", "7", "--dry-run")
+    assert typed.noted("would-cancel") == [{"slices": 10, "keys": "0-9"}]
+    typed("cancel", "7", "7", "--dry-run")
+    assert typed.noted("would-cancel") == [{"slices": 1, "keys": "7"}]
+
+
+def test_submit_takes_keys_or_only(new_run: NewRun, typed: Typed) -> None:
+    """Both together are two choices."""
+    new_run("0-3")
+    typed("submit", "demo", "2", "--only", "1")
+    assert (typed.code, typed.error) == (2, "options-conflict")
+
+
+@pytest.mark.parametrize("verb", ["status", "cancel", "resubmit"])
+def test_a_word_that_is_no_slice_is_no_run(new_run: NewRun, typed: Typed, verb: str) -> None:
+    """The hint names the runs that are here, and does not guess."""
+    new_run("0-3")
     said = typed(verb, "9")
     assert (typed.code, typed.error) == (2, "no-such-run")
     assert f"slurmslice {verb}" not in said
@@ -468,7 +518,9 @@ def test_a_key_that_begins_with_a_dash(typed: Typed, verb: str, key: str) -> Non
     """The key is read as an option; the hint has the form with ``--``."""
     said = typed(verb, "demo", key)
     assert typed.code == 2
-    assert f"slurmslice {verb} RUN -- {key}" in said
+    assert f"slurmslice {verb} demo -- {key}" in said
+    said = typed(verb, key, "--", "-x")
+    assert f"slurmslice {verb} -- -x {key}" in said
 
 
 def test_different_runs_look_different(new_run: NewRun, typed: Typed) -> None:

@@ -193,6 +193,31 @@ def test_after_a_rejection_a_change_of_the_option_is_suggested(
     assert f"slurmslice submit demo {options}" in typed("status", "demo")
 
 
+def test_the_line_after_a_rejection_repeats_what_was_typed(
+    new_run: NewRun, engine: FakeEngine, typed: Typed
+) -> None:
+    """Options of the request and the choice of slices; only the rejected option is replaced."""
+    submit(new_run("0-3", mem="1G"), choose_waiting(None), {}, "submit")
+    engine.end_all(State.FAILED)
+
+    def refuse(order: SubmitRequest) -> None:
+        raise SubmissionRejectedError("Slurm refused the submission: sbatch: error: invalid qos")
+
+    engine.on_submit = refuse
+    typed("resubmit", "demo", "2", "--state", "FAILED", "--mem", "2x", "-q", "x", "-p", "main")
+    (kept,) = typed.noted("run-kept")
+    assert kept["command"] == (
+        "slurmslice resubmit demo --state FAILED --mem=2x --partition=main -q QOS -- 2"
+    )
+    new_run_line = ("run", "-a", "0-1", "--name", "other", "-q", "x", "-p", "main", "--", "true")
+    typed(*new_run_line)
+    (kept,) = typed.noted("run-kept")
+    assert kept["command"] == "slurmslice run other -q QOS"  # the rest is in its script
+    typed("run", "other", "-q", "x", "-c", "2")
+    (kept,) = typed.noted("run-kept")
+    assert kept["command"] == "slurmslice run other --cpus-per-task=2 -q QOS"
+
+
 def test_after_a_temporary_error_no_change_is_suggested(
     new_run: NewRun, engine: FakeEngine, typed: Typed
 ) -> None:
@@ -569,9 +594,91 @@ def test_a_script_that_bash_cannot_read_is_not_submitted(
     edit(run, broken)
     said = typed("submit", "demo")
     assert (typed.code, len(engine.jobs)) == (2, 1)
-    edit(run, "#!/bin/sh\n" + broken)  # whose mistakes are another shell's to find
+
+
+@pytest.mark.parametrize(
+    ("line", "is_bash"),
+    [
+        *((line, False) for line in ("#!/bin/sh", "#!/bin/sh -l", "#! /bin/dash", "#!/bin/zsh",
+                                     "#!/usr/bin/env python3", "", "# a remark", "#!/bin/bashful")),
+        *((line, True) for line in ("#!/bin/bash -l", "#!/usr/bin/env bash", "#! /opt/bin/bash",
+                                    "#!/usr/bin/env -S bash -l")),
+    ],
+)  # fmt: skip
+def test_a_script_for_another_shell_is_not_submitted(
+    line: str, is_bash: bool, new_run: NewRun, engine: FakeEngine, typed: Typed
+) -> None:
+    """The library is written for bash. The error has the file, the line and the line to write."""
+    run = new_run("0-3")
+    edit(run, run.directory.script.read_text().replace("#!/bin/bash", line, 1))
+    for words in (("submit", "demo", "--dry-run"), ("submit", "demo")):
+        said = typed(*words)
+        assert (typed.code, typed.error) == ((0, "") if is_bash else (2, "script-not-bash"))
+        assert ("#!/bin/bash" in said) or is_bash
+    assert len(engine.jobs) == is_bash
+    assert is_bash or typed.fields["line"] == 1
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["#SBTACH --mem=4G", "#SBATH -t 5", "#BATCH --mem=4G", "#sbatch -c 4", "# SBATCH --mem=4G",
+     "#SBACTH: --mem=4G", "#S-BATCH -p main", " #SBATCH --mem=4G"],
+)  # fmt: skip
+def test_a_misspelled_directive_is_named(line: str, new_run: NewRun, typed: Typed) -> None:
+    """sbatch ignores such a line without a word. The note has the file and the line."""
+    run = new_run("0-3")
+    typed("submit", "demo", "--dry-run")
+    assert not typed.noted("ignored-directive")
+    edit(run, run.directory.script.read_text().replace("\n", f"\n{line}\n", 1))
+    for words in (("submit", "demo", "--dry-run"), ("submit", "demo")):
+        said = typed(*words)
+        (found,) = typed.noted("ignored-directive")
+        assert (typed.code, found["line"], found["path"]) == (0, 2, str(run.directory.script))
+        assert "#SBATCH" in said
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["##SBATCH --mem=4G", "#SBATCH --mem=4G", "# sbatch --mem=4G x.sh", "# a switch -t of it",
+     "#SBATCH is read by sbatch", "#SLURM --mem=4G", "# shellcheck -x"],
+)  # fmt: skip
+def test_other_comments_are_not_named(line: str, new_run: NewRun, typed: Typed) -> None:
+    """A directive, one that is switched off, and prose."""
+    run = new_run("0-3")
+    text = run.directory.script.read_text()
+    edit(run, text.replace("\n#SBATCH", f"\n{line}\n#SBATCH", 1))
     typed("submit", "demo")
-    assert (typed.code, len(engine.jobs)) == (0, 2)
+    assert not typed.noted("ignored-directive")
+
+
+def test_a_directive_below_a_command_is_named(new_run: NewRun, typed: Typed) -> None:
+    """sbatch reads directives up to the first command."""
+    run = new_run("0-3")
+    text = run.directory.script.read_text()
+    edit(run, text.replace("prepare() {", "true\n#SBATCH --mem=4G\nprepare() {", 1))
+    typed("submit", "demo", "--only", "0-0")
+    (found,) = typed.noted("ignored-directive")
+    assert (typed.code, found["written"]) == (0, "#SBATCH")
+
+
+@pytest.mark.parametrize("verb", ["submit", "run", "resubmit"])
+def test_a_dependency_can_be_dropped(
+    verb: str, new_run: NewRun, engine: FakeEngine, typed: Typed
+) -> None:
+    """``-d none`` overrides the line of the script, and stays with the slices."""
+    run = new_run("0-1", dependency="afterok:7")
+    if verb == "resubmit":
+        typed("submit", "demo")
+        typed("cancel", "demo")
+        engine.pass_time(60)
+    engine.after_submit = lambda order: engine.end_all()
+    words = ("--state", "CANCELLED") if verb == "resubmit" else ()
+    typed(verb, "demo", *words, "-d", "none")
+    assert typed.code == 0
+    newest = list(engine.jobs.values())[-1]
+    assert newest.order.request["dependency"] == "0"
+    assert "--dependency=0" in newest.order.overrides.to_argv()
+    assert "afterok:7" in run.directory.script.read_text()
 
 
 @pytest.mark.parametrize("modes", [[], ["truncate"], ["append", "truncate"]])

@@ -78,10 +78,13 @@ def test_a_slice_of_an_older_run_is_recognised(typed: Typed) -> None:
     for name, slices in (("one", "0-9"), ("two", "0-3")):
         typed("render", "-a", slices, "--name", name, "--", "true", "{}")
     os.utime(typed.folder / "runs/one/run.json", (1, 1))
-    assert "slurmslice cancel two -- 2" in typed("cancel", "2")
-    assert "slurmslice cancel one -- 7" in typed("cancel", "7")
-    assert "slurmslice cancel two -- 2 3" in typed("cancel", "2", "3")
-    assert "slurmslice logs one -- 7 2" in typed("logs", "7", "2")
+    assert "slurmslice cancel two 2" in typed("cancel", "2")
+    assert "slurmslice cancel one 7 --dry-run" in typed("cancel", "7", "--dry-run")
+    assert "slurmslice cancel two -- 2 3" in typed("cancel", "--", "2", "3")
+    assert "slurmslice logs one 7 --all 2" in typed("logs", "7", "--all", "2")
+    again = typed("resubmit", "7", "--mem", "2x", "--state", "FAILED")
+    assert "slurmslice resubmit one 7 --mem 2x --state FAILED" in again
+    assert typed.error == "no-such-run"
     for verb in ("cancel", "watch"):
         said = typed(verb, "12")
         assert (typed.code, typed.error) == (2, "no-such-run")
@@ -146,8 +149,10 @@ def test_reasons_that_are_not_shown_are_counted(
 def test_an_option_of_run_is_recognised_elsewhere(new_run: NewRun, typed: Typed) -> None:
     """An option of ``run`` is not mistaken for a key that begins with a dash."""
     new_run("0-3")
-    assert "slurmslice run RUN --max-attempts" in typed("resubmit", "demo", "--max-attempts", "3")
-    assert "slurmslice resubmit RUN -- --x7" in typed("resubmit", "demo", "--x7")
+    assert "slurmslice run demo --max-attempts 3" in typed(
+        "resubmit", "demo", "--max-attempts", "3"
+    )
+    assert "slurmslice resubmit demo -- --x7" in typed("resubmit", "demo", "--x7")
     assert (typed.code, typed.error) == (2, "unknown-option")
 
 
@@ -155,10 +160,10 @@ def test_an_option_of_run_is_recognised_elsewhere(new_run: NewRun, typed: Typed)
     ("words", "meant"),
     [
         (("status", "--table"), "slurmslice status RUN --slices"),
-        (("submit", "demo", "--max-attempts", "3"), "slurmslice run RUN --max-attempts"),
+        (("submit", "demo", "--max-attempts=3"), "slurmslice run demo --max-attempts=3"),
         (("render", "-a", "0-3", "--max-attempts", "3", "--", "true"), "run RUN --max-attempts"),
         (("submit", "demo", "--table", "f"), "run --table … -- COMMAND"),
-        (("cancel", "demo", "-f"), "slurmslice logs RUN -f"),
+        (("cancel", "demo", "-f"), "slurmslice logs demo -f"),
     ],
 )
 def test_an_option_of_another_verb_is_recognised(
@@ -184,8 +189,8 @@ def test_a_number_is_not_mistaken_for_another(new_run: NewRun, typed: Typed) -> 
 @pytest.mark.parametrize(
     ("verb", "option", "meant"),
     [
-        ("run", "array=3", "submit RUN --only 3"), ("submit", "array=3", "submit RUN --only 3"),
-        ("resubmit", "array=3", "resubmit RUN 3"), ("submit", "test-only", "--test-only"),
+        ("run", "array=3", "submit demo 3"), ("submit", "array=3", "submit demo 3"),
+        ("resubmit", "array=3", "resubmit demo 3"), ("submit", "test-only", "--test-only"),
     ],
 )  # fmt: skip
 def test_a_refused_option_names_a_line_that_works(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 
-from slurmslice.cli.output.live_progress import progress_line
+from slurmslice.cli.output.progress_line import progress_line
 from slurmslice.engines.protocol import SubmitRequest, TaskLimits
 from slurmslice.status.states import State
 from tests.support.fakes import FakeEngine

@@ -147,6 +147,14 @@ def test_a_template_must_keep_the_fixed_parts(text: str) -> None:
         assert refused.value.code == "template-lacks-part"
 
 
+@pytest.mark.parametrize("line", ["#!/bin/sh", "#!/usr/bin/env zsh", "#!/bin/bash -l", "# mine"])
+def test_a_template_begins_as_the_shipped_one(line: str) -> None:
+    """The error names the first line, not the lines below it."""
+    with pytest.raises(BadInputError) as refused:
+        render_script(SPECS[0], own(SHIPPED.replace("#!/bin/bash", line, 1)))
+    assert "first line" in str(refused.value.fields["part"])
+
+
 @pytest.mark.parametrize(
     ("body", "said", "line"),
     [

@@ -9,19 +9,25 @@ import click
 from slurmslice.actions.cancel import cancel, rows_to_cancel
 from slurmslice.actions.open_run import open_run
 from slurmslice.cli.options import locate_run
-from slurmslice.cli.options.common import KeysCommand, dry_run_option, keys_from_words, run_argument
+from slurmslice.cli.options.common import (
+    KeysCommand,
+    dry_run_option,
+    keys_from_words,
+    run_and_keys_argument,
+)
 from slurmslice.cli.output.console import emit_note
 from slurmslice.cli.output.refresh import refresh, wait_for_doubts_with_note
+from slurmslice.cli.output.summary import NOTHING_TO_DO
 from slurmslice.reports.counts import count_text, key_ranges
+from slurmslice.system.shell_quoting import quote_words
 
 
 @click.command(cls=KeysCommand)
-@run_argument
-@click.argument("keys", nargs=-1, metavar="[KEY]...")
+@run_and_keys_argument
 @dry_run_option
-def command(run_name: str | None, keys: tuple[str, ...], dry_run: bool) -> int:
+def command(words: tuple[str, ...], dry_run: bool) -> int:
     """Cancel slices by key, range or pattern, or all slices of a run that have not ended."""
-    directory = locate_run.find_run(run_name, changing=True, keys_of="cancel", keys=keys)
+    directory, keys = locate_run.find_run_and_keys(words, changing=True)
     run = open_run(directory, changing=True, read_only=dry_run)
     rows = keys_from_words(run, keys)
     refresh(run)
@@ -36,13 +42,16 @@ def command(run_name: str | None, keys: tuple[str, ...], dry_run: bool) -> int:
     )
     if not unfinished_rows:
         emit_note("nothing-to-cancel", "Nothing was cancelled: these slices have ended.")
-    elif dry_run:
+        return NOTHING_TO_DO
+    if dry_run:
         message = f"Would cancel {count_text(slices)}: {which}"
         emit_note("would-cancel", message, slices=slices, keys=which)
     else:
         emit_note(
             "cancelled", f"Cancelled {count_text(slices)}: {which}", slices=slices, keys=which
         )
-        back = f"slurmslice resubmit {run.record.name} --state CANCELLED"
+        named = ("--", *keys) if keys else ()
+        words = ("slurmslice", "resubmit", run.record.name, "--state", "CANCELLED", *named)
+        back = quote_words(words)
         emit_note("how-to-resubmit", f"To submit them again: {back}", command=back)
     return 0

@@ -9,11 +9,24 @@ import click
 from slurmslice.actions.open_run import choose_engine
 from slurmslice.cli.options.common import SbatchCommand, engine_option, typed_words_and_request
 from slurmslice.cli.output.console import emit_note, print_line
-from slurmslice.cli.output.tables import print_table
+from slurmslice.cli.output.tables import Column, print_table
 from slurmslice.engines.protocol import Engine
 from slurmslice.engines.slurm import SlurmEngine
 from slurmslice.sbatch.resource_request import ResourceRequest
 from slurmslice.sbatch.units import format_memory, format_time
+
+_COLUMNS = (
+    Column("PARTITION"),
+    Column("STATE"),
+    Column("MAX TIME", right=True, dropped=5),
+    Column("NODES", right=True, dropped=2),
+    Column("CPUS FREE", right=True, dropped=3),
+    Column("CPUS", right=True, dropped=1),
+    Column("MEM A NODE", right=True, dropped=4),
+    Column("FIT NOW", right=True),
+    Column("FIT", right=True),
+    Column("REASON"),
+)
 
 
 @click.command(cls=SbatchCommand)
@@ -44,8 +57,6 @@ def _show_slurm(engine: SlurmEngine, request: ResourceRequest) -> int:
     left = "no limit" if queue_capacity.tasks is None else f"{queue_capacity.tasks} more"
     reason = f" ({queue_capacity.why})" if queue_capacity.why else ""
     print_line(f"tasks that you can submit now: {left}{reason}")
-    header = ("PARTITION", "STATE", "MAX TIME", "NODES", "CPUS FREE", "CPUS", "MEM A NODE",
-              "FIT NOW", "FIT", "REASON")  # fmt: skip
     rows = [
         (
             part.name + ("*" if part.default else ""),
@@ -61,7 +72,7 @@ def _show_slurm(engine: SlurmEngine, request: ResourceRequest) -> int:
         )
         for part in health.partitions
     ]
-    print_table(header, rows, right=(2, 3, 4, 5, 6, 7, 8))
+    print_table(_COLUMNS, rows)
     if health.accounting != "on":
         message = "Accounting is off: states come from the queue and from the tasks' files."
         emit_note("no-accounting", message)

@@ -110,13 +110,16 @@ def _named_slices(names: tuple[str, ...]) -> tuple[Run, Sequence[int]]:
     Raises:
         BadInputError: the run or a slice does not exist; or only a run was named.
     """
-    run_name = names[0] if len(names) > 1 else None
+    keys = names
     try:
-        found = locate_run.find_run(run_name, changing=False, keys_of="logs", keys=names[1:])
+        if len(names) == 1:
+            found = locate_run.find_run(None, changing=False)
+        else:
+            found, keys = locate_run.find_run_and_keys(names, changing=False)
         run = open_run(found)
-        return run, run.table.select(names[1:] or names)
+        return run, run.table.select(keys)
     except BadInputError as why:
-        if run_name is None and locate_run.is_run_name(names[0]):
+        if len(names) == 1 and locate_run.is_run_name(names[0]):
             raise BadInputError(
                 f"{names[0]!r} is a run; no slice of it was named.",
                 f"Type slurmslice logs {quote(names[0])} KEY",
@@ -128,8 +131,8 @@ def _named_slices(names: tuple[str, ...]) -> tuple[Run, Sequence[int]]:
 
 def _any_slices(names: tuple[str, ...]) -> tuple[Run, Sequence[int]]:
     """Return the run (the first name, if any) and the rows of the slices named after it, or all."""
-    run_name, keys = (names[0], names[1:]) if names else (None, ())
-    run = open_run(locate_run.find_run(run_name, changing=False, keys_of="logs", keys=keys))
+    found, keys = locate_run.find_run_and_keys(names, changing=False)
+    run = open_run(found)
     rows = keys_from_words(run, keys)
     return run, range(len(run.table)) if rows is None else rows
 

@@ -18,7 +18,7 @@ from slurmslice.cli.options.common import (
     max_failures_option,
     new_env_option,
     parse_states,
-    run_argument,
+    run_and_keys_argument,
     same_code_option,
     typed_words_and_request,
 )
@@ -40,8 +40,7 @@ class ResubmitCommand(KeysCommand, ChangingCommand):
 
 
 @click.command(cls=ResubmitCommand)
-@run_argument
-@click.argument("keys", nargs=-1, metavar="[KEY]...")
+@run_and_keys_argument
 @click.option(
     "--state",
     "states",
@@ -55,8 +54,7 @@ class ResubmitCommand(KeysCommand, ChangingCommand):
 @same_code_option
 @dry_run_option
 def command(
-    run_name: str | None,
-    keys: tuple[str, ...],
+    words: tuple[str, ...],
     states: tuple[str, ...],
     max_failures: int | None,
     new_env: bool,
@@ -68,11 +66,11 @@ def command(
     sbatch's options change the request of these slices; --mem 2x and --time 2x multiply it. A slice
     that has not ended is never submitted again. Type a key that begins with a dash after --.
     """
-    words, changes = typed_words_and_request()
+    after_dashes, changes = typed_words_and_request()
     chosen = parse_states(states)
-    directory = locate_run.find_run(run_name, changing=True, keys_of="resubmit", keys=keys)
+    directory, keys = locate_run.find_run_and_keys(words + after_dashes, changing=True)
     run = open_run(directory, changing=True, read_only=dry_run)
-    rows = keys_from_words(run, keys + words)
+    rows = keys_from_words(run, keys)
     run.same_code = run.same_code if same_code is None else same_code
     if new_env:
         use_new_environment(run)
@@ -80,7 +78,7 @@ def command(
         change_max_failures(run, max_failures)
     code = submit_or_show(
         run, choose_failed(chosen, rows), changes, verb="resubmit",
-        again=functools.partial(_same_choice, states, keys + words),
+        again=functools.partial(_same_choice, states, keys),
         nothing=functools.partial(_note_nothing, rows, chosen),
     )  # fmt: skip
     left_out_rows = sum(

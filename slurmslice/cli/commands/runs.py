@@ -10,14 +10,27 @@ import click
 
 from slurmslice.cli.options import locate_run
 from slurmslice.cli.output.console import emit_note, print_line, print_message
-from slurmslice.cli.output.tables import print_table
+from slurmslice.cli.output.tables import Column, print_table
 from slurmslice.errors import SlurmsliceError
-from slurmslice.reports.counts import count_text, shorten_text
+from slurmslice.reports.counts import count_text
 from slurmslice.run.directory import RunDirectory
 from slurmslice.run.journal_state import replay_events
 from slurmslice.run.statuses import StatusTable
 from slurmslice.spec.run_spec import command_with_placeholders
 from slurmslice.status.states import State
+
+_COLUMNS = (
+    Column("RUN"),
+    Column("ENGINE", dropped=1),
+    Column("SLICES", right=True),
+    Column("DONE", right=True),
+    Column("FAILED", right=True),
+    Column("CANCELLED", right=True, dropped=3),
+    Column("IN FLIGHT", right=True, dropped=4),
+    Column("WAITING", right=True, dropped=5),
+    Column("MADE", dropped=2),
+    Column("COMMAND"),
+)
 
 
 @click.command()
@@ -52,7 +65,10 @@ def _list_elsewhere(runs: Sequence[Path]) -> None:
         f"You have {count_text(len(runs), 'run')} in other folders. Each verb finds them by name:"
     )
     emit_note("no-run-here", f"No run here. {message}", elsewhere=len(runs))
-    print_table(("RUN", "FOLDER"), [(run.name, str(run.parent)) for run in runs[:_MAX_LISTED]])
+    print_table(
+        (Column("RUN"), Column("FOLDER")),
+        [(run.name, str(run.parent)) for run in runs[:_MAX_LISTED]],
+    )
     if len(runs) > _MAX_LISTED:
         emit_note(
             "more-runs",
@@ -76,7 +92,7 @@ def _table() -> None:
         try:
             record = _record(RunDirectory(path))
         except SlurmsliceError as why:
-            rows.append((path.name, *[""] * 7, f"unreadable: {why.message}"))
+            rows.append((path.name, *[""] * 8, f"unreadable: {why.message}"))
             continue
         made = datetime.datetime.fromtimestamp(float(str(record["created_at"])))
         rows.append(
@@ -89,13 +105,11 @@ def _table() -> None:
                 str(record["cancelled"]),
                 str(record["in_flight"]),
                 str(record["waiting"]),
-                f"{made:%Y-%m-%d %H:%M}  {shorten_text(str(record['command']))}"
-                f"{'  (before the edit of script.sh)' if record['edited'] else ''}",
+                f"{made:%Y-%m-%d %H:%M}",
+                f"{'(script.sh edited) ' if record['edited'] else ''}{record['command']}",
             )
         )
-    header = ("RUN", "ENGINE", "SLICES", "DONE", "FAILED", "CANCELLED", "IN FLIGHT", "WAITING",
-              "MADE")  # fmt: skip
-    print_table(header, rows, right=(2, 3, 4, 5, 6, 7))
+    print_table(_COLUMNS, rows)
     emit_note(
         "states-as-last-seen",
         "These are the states last seen. To ask now: slurmslice status [RUN]",

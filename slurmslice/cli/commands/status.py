@@ -13,7 +13,7 @@ from slurmslice.cli.options.common import (
     exit_code_option,
     keys_from_words,
     parse_states,
-    run_argument,
+    run_and_keys_argument,
     state_option,
 )
 from slurmslice.cli.output.console import emit_note, print_line, print_note
@@ -25,15 +25,13 @@ from slurmslice.run.run import Run
 
 
 @click.command(cls=KeysCommand)
-@run_argument
-@click.argument("keys", nargs=-1, metavar="[KEY]...")
+@run_and_keys_argument
 @click.option("--slices", "per_slice", is_flag=True, help="Show one line per slice.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: the run and its slices.")
 @state_option
 @exit_code_option
 def command(
-    run_name: str | None,
-    keys: tuple[str, ...],
+    words: tuple[str, ...],
     per_slice: bool,
     as_json: bool,
     states: tuple[str, ...],
@@ -41,7 +39,8 @@ def command(
 ) -> int:
     """Show the state of every slice, or of the named ones. Slurm is asked once."""
     chosen = parse_states(states)
-    run = open_run(locate_run.find_run(run_name, changing=False, keys_of="status", keys=keys))
+    directory, keys = locate_run.find_run_and_keys(words, changing=False)
+    run = open_run(directory)
     named = keys_from_words(run, keys)
     polled = poll(run)
     among = range(len(run.table)) if named is None else named

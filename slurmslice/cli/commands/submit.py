@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import click
 
 from slurmslice.actions.open_run import open_run
@@ -12,7 +14,7 @@ from slurmslice.cli.options.common import (
     dry_run_option,
     max_failures_option,
     new_env_option,
-    run_argument,
+    run_and_keys_argument,
     same_code_option,
     typed_words_and_request,
 )
@@ -31,7 +33,7 @@ from slurmslice.sbatch.resource_request import ResourceRequest
 
 
 @click.command(cls=ChangingCommand)
-@run_argument
+@run_and_keys_argument
 @click.option(
     "--only",
     metavar="N|KEYS",
@@ -47,7 +49,7 @@ from slurmslice.sbatch.resource_request import ResourceRequest
     help="Ask Slurm when the slices would start, and submit nothing (sbatch --test-only).",
 )
 def command(
-    run_name: str | None,
+    words: tuple[str, ...],
     only: str | None,
     dry_run: bool,
     max_failures: int | None,
@@ -55,12 +57,15 @@ def command(
     same_code: bool | None,
     test_only: bool,
 ) -> int:
-    """Submit waiting slices of a run, all or a few, and end.
+    """Submit waiting slices of a run, all or the named ones, and end.
 
     sbatch's options (-p, --mem, …) change the request of these slices.
     """
-    run = open_run(locate_run.find_run(run_name, changing=True), changing=True, read_only=dry_run)
-    choose, changes = choose_waiting(_select(run, only)), typed_words_and_request()[1]
+    directory, keys = locate_run.find_run_and_keys(words, changing=True)
+    run = open_run(directory, changing=True, read_only=dry_run)
+    _refuse_two_choices(keys, only)
+    rows = run.table.select(keys) if keys else _select(run, only)
+    choose, changes = choose_waiting(rows), typed_words_and_request()[1]
     if test_only:
         return _test_only(run, choose, changes)
     run.same_code = run.same_code if same_code is None else same_code
@@ -68,11 +73,28 @@ def command(
         use_new_environment(run)
     if max_failures is not None:
         change_max_failures(run, max_failures)
-    chosen = ("--only", only) if only else ()
+    chosen = ("--only", only) if only else keys
     return submit_or_show(
         run, choose, changes, verb="submit", again=lambda options: (*chosen, *options),
         nothing=nothing_waits,
     )  # fmt: skip
+
+
+def _refuse_two_choices(keys: Sequence[str], only: str | None) -> None:
+    """Refuse keys together with ``--only``.
+
+    Raises:
+        BadInputError: both were given.
+    """
+    if keys and only:
+        raise BadInputError(
+            f"The slice {keys[0]!r} and --only {only} are two choices of slices.",
+            "Give one of them.",
+            code="options-conflict",
+            option="only",
+            value=only,
+            other=keys[0],
+        )
 
 
 def _select(run: Run, text: str | None) -> list[int] | int | None:

@@ -10,8 +10,8 @@ from slurmslice.actions.poll import poll
 from slurmslice.cli.options import locate_run
 from slurmslice.cli.options.common import exit_code_option, run_argument
 from slurmslice.cli.output.console import emit_note, print_note
-from slurmslice.cli.output.live_progress import progress_line
 from slurmslice.cli.output.preview import print_accepted
+from slurmslice.cli.output.progress_line import progress_line
 from slurmslice.cli.output.submissions import note_waiting
 from slurmslice.cli.output.summary import notes_on_silence, print_summary, run_exit_code
 from slurmslice.errors import BadInputError

@@ -8,7 +8,7 @@ import click
 
 from slurmslice.cli.options import locate_run
 from slurmslice.cli.options.common import SbatchCommand, split_at_dashes
-from slurmslice.cli.options.new_run_options import describes_new_run, setting_keys
+from slurmslice.cli.options.new_run_options import TYPED_ONCE, describes_new_run, setting_keys
 from slurmslice.cli.options.sbatch_options import mark_optional_values
 from slurmslice.errors import BadInputError
 from slurmslice.spec import per_slice_options
@@ -47,12 +47,32 @@ class WordsCommand(SbatchCommand):
             if _corrected_line(ctx):
                 raise why.inside("", f"{why.hint}\n{guess_mistake(ctx)}") from why
             raise
+        self._refuse_repeated(ctx)
         files = locate_run.settings_files()
         if files or ctx.params["profile"]:
             from slurmslice.cli.options.settings_options import fill_in_settings
 
             fill_in_settings(ctx, files, setting_keys())
         return rest
+
+    def _refuse_repeated(self, ctx: click.Context) -> None:
+        """Refuse a text or a description of the slices that was typed twice: one would be lost.
+
+        Raises:
+            BadInputError: an option was typed twice.
+        """
+        options = split_at_dashes(ctx.meta["typed"])[0]
+        words = mark_optional_values(self.get_params(ctx), options)
+        *_, order = self.make_parser(ctx).parse_args(words)
+        for param in order:
+            if param.name in TYPED_ONCE and not param.multiple and order.count(param) > 1:
+                flags = "/".join(param.opts)
+                raise BadInputError(
+                    f"{flags} is given {order.count(param)} times.",
+                    "Give it once. An array expression may have several parts: -a 0-3,7,9",
+                    code="option-given-twice",
+                    option=param.name,
+                )
 
 
 def guess_mistake(ctx: click.Context) -> str:

@@ -10,6 +10,8 @@ from typing import Any
 import click
 
 from slurmslice import sbatch
+from slurmslice.cli.options import locate_run
+from slurmslice.cli.options.foreign_options import option_meant
 from slurmslice.cli.options.sbatch_options import (
     UnknownOption,
     cluster_options,
@@ -18,17 +20,18 @@ from slurmslice.cli.options.sbatch_options import (
     pop_sbatch_options,
     sbatch_params,
 )
+from slurmslice.cli.output.typed_line import line_with_key_last
 from slurmslice.errors import BadInputError
 from slurmslice.run.run import Run
 from slurmslice.sbatch.resource_request import ResourceRequest
 from slurmslice.sbatch.units import is_factor
 from slurmslice.spec.run_spec import NO_LIMIT
 from slurmslice.status.states import State
-from slurmslice.system.shell_quoting import quote
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 run_argument: Decorator = click.argument("run_name", metavar="[RUN]", required=False)
+run_and_keys_argument: Decorator = click.argument("words", nargs=-1, metavar="[RUN] [KEY]...")
 dry_run_option: Decorator = click.option(
     "--dry-run", is_flag=True, help="Show what would be done, and do nothing."
 )
@@ -43,7 +46,8 @@ exit_code_option: Decorator = click.option(
     "--exit-code",
     "set_exit_code",
     is_flag=True,
-    help="Exit with 0 if every slice is done, 1 if some failed, 4 if the run is not finished.",
+    help="Exit with 0 if every slice is done, 1 if some failed, 4 if the run is not finished, "
+    "6 if its own rule holds it.",
 )
 engine_option: Decorator = click.option(
     "--engine",
@@ -128,6 +132,11 @@ def split_at_dashes(typed: Sequence[str]) -> tuple[list[str], list[str], list[st
     return list(typed[:at]), list(typed[at : at + 1]), list(typed[at + 1 :])
 
 
+def with_meaning(why: click.NoSuchOption, ctx: click.Context) -> click.NoSuchOption:
+    """Return the error with our word for an option of another program, if we have one."""
+    return UnknownOption(why.option_name, ctx) if option_meant(why.option_name) else why
+
+
 class SbatchCommand(click.Command):
     """A command that also accepts sbatch's options, and words after ``--``.
 
@@ -155,7 +164,7 @@ class SbatchCommand(click.Command):
             return self._parse_once(ctx, args)
         except click.NoSuchOption as why:
             if not why.option_name.startswith("--"):
-                raise
+                raise with_meaning(why, ctx) from why
         cluster_options(ctx)
         try:
             return self._parse_once(ctx, args)
@@ -191,16 +200,13 @@ class KeysCommand(click.Command):
         except click.NoSuchOption as why:
             option = why.option_name
             is_typed = any(word.partition("=")[0] == option for word in typed)  # not -first for -f
-            if is_typed and hint_for_other_verb(ctx, option):
+            if is_typed and (hint_for_other_verb(ctx, option) or option_meant(option)):
                 raise UnknownOption(option, ctx) from why
             letters = option.lstrip("-")
             word = next((w for w in typed if w.startswith("-") and letters in w), None)
             if word is None or why.possibilities:
                 raise
-            hint = (
-                f"Type a key that begins with a dash after --: {ctx.command_path} RUN -- "
-                f"{quote(word)}"
-            )
+            hint = f"Type a key that begins with a dash after --: {line_with_key_last(word)}"
             raise click.UsageError(f"{why.format_message()}\n{hint}", ctx) from why
 
 
@@ -217,7 +223,7 @@ class ChangingCommand(SbatchCommand):
         if name == "array" and verb in _HOW_TO_CHOOSE:
             raise BadInputError(
                 "--array cannot be given here.",
-                _HOW_TO_CHOOSE[verb].format(value),
+                _HOW_TO_CHOOSE[verb].format(locate_run.typed_run(), value),
                 code="option-not-allowed",
                 option="array",
                 verb=verb,
@@ -237,9 +243,9 @@ class ChangingCommand(SbatchCommand):
 
 
 _HOW_TO_CHOOSE = {
-    "resubmit": "Name the slices: slurmslice resubmit RUN {}",
-    "submit": "Name the slices: slurmslice submit RUN --only {}  (3-3 is the slice 3)",
-    "run RUN": "Name the slices: slurmslice submit RUN --only {}  (3-3 is the slice 3)",
+    "resubmit": "Name the slices: slurmslice resubmit {} {}",
+    "submit": "Name the slices: slurmslice submit {} {}",
+    "run RUN": "Name the slices: slurmslice submit {} {}",
 }
 """The hint for a person who types sbatch's ``--array`` to choose slices, by verb."""
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from slurmslice.cli.output.console import emit_note
+from slurmslice.cli.output.typed_line import line_with_run
 from slurmslice.errors import BadInputError, SlurmsliceError
 from slurmslice.run.directory import RunDirectory
 from slurmslice.system import files
-from slurmslice.system.shell_quoting import quote, quote_words
+from slurmslice.system.shell_quoting import quote
 
 RUNS_FOLDER = "slurmslice-runs"
 
@@ -24,9 +26,7 @@ def new_run_path(name: str, run_dir: str | None) -> Path:
     return Path(os.path.abspath(os.environ.get("SLURMSLICE_RUNS") or RUNS_FOLDER)) / name
 
 
-def find_run(
-    name: str | None, *, changing: bool, keys_of: str = "", keys: Sequence[str] = ()
-) -> RunDirectory:
+def find_run(name: str | None, *, changing: bool) -> RunDirectory:
     """Find a run by name.
 
     Without a name, a reading command takes the newest run; a changing command takes the only
@@ -36,8 +36,6 @@ def find_run(
     Args:
         name: the run's name or directory; None if none was given.
         changing: the command changes the run.
-        keys_of: the command, if it also accepts a slice's key in place of a name.
-        keys: the words after the name.
 
     Raises:
         BadInputError: there is no such run; or there are several, and one must be named.
@@ -49,16 +47,51 @@ def find_run(
             return RunDirectory(Path(os.path.abspath(path)))
     if elsewhere := earlier_runs(name):
         return RunDirectory(_choose_elsewhere(name, elsewhere, changing))
-    hint = f"Runs here: {_names_here()}. You can also type the path of a run directory."
-    if keys_of:
-        hint = _slices_hint((name, *keys), keys_of) or f"{hint} Name the run before its slices."
+    raise _no_such_run(name, f"{_RUNS_HERE.format(_names_here())}.")
+
+
+def find_run_and_keys(
+    words: Sequence[str], *, changing: bool
+) -> tuple[RunDirectory, tuple[str, ...]]:
+    """Find the run of a command that takes ``[RUN] [KEY]...``, and the keys.
+
+    The first word names the run. If there is no such run, all words are slices of the run that
+    ``find_run`` takes without a name.
+
+    Args:
+        words: the words.
+        changing: the command changes the run.
+
+    Raises:
+        BadInputError: the first word is neither; the hint names the run that has these slices.
+    """
+    if not words or is_run_name(words[0]):
+        name, *keys = words or (None,)
+        return find_run(name, changing=changing), tuple(map(str, keys))
+    runs = runs_here()
+    if runs and not (changing and len(runs) > 1) and _has_slices(runs[0], words):
+        return _unnamed(changing), tuple(words)
+    hint = f"{_RUNS_HERE.format(_names_here())}. Name the run before its slices."
+    raise _no_such_run(words[0], _slices_hint(runs, words) or hint)
+
+
+_RUNS_HERE = "Runs here: {}. You can also type the path of a run directory"
+
+
+def _no_such_run(name: str, hint: str) -> BadInputError:
     message = f"There is no run {name!r} here, in the folders above, or among your earlier runs."
-    raise BadInputError(message, hint, code="no-such-run", run=name)
+    return BadInputError(message, hint, code="no-such-run", run=name)
 
 
 def is_run_name(name: str) -> bool:
     """Tell if a run has this name or path, here or among this user's runs elsewhere."""
     return any(map(_is_run, _possible_paths(name))) or bool(earlier_runs(name))
+
+
+def typed_run() -> str:
+    """Return the first typed word that names a run; ``RUN`` if there is none. For suggestions."""
+    words = (word for word in sys.argv[2:] if not word.startswith("-"))
+    return next((quote(word) for word in words if is_run_name(word)), "RUN")
 
 
 def _is_run(path: Path) -> bool:
@@ -74,14 +107,21 @@ def _names_here() -> str:
     return ", ".join(path.name for path in runs_here()) or "none"
 
 
-def _slices_hint(keys: Sequence[str], verb: str) -> str:
+def _has_slices(path: Path, keys: Sequence[str]) -> bool:
+    directory = RunDirectory(path)
+    try:
+        directory.read_table(directory.read_record().slices_sha256).select(keys)
+    except SlurmsliceError:
+        return False
+    return True
+
+
+def _slices_hint(runs: Sequence[Path], keys: Sequence[str]) -> str:
     """Return a hint if these words are slices of a recent run here; else an empty text."""
-    for path in runs_here()[:_MOST_OPENED]:
-        directory = RunDirectory(path)
-        with contextlib.suppress(SlurmsliceError):
-            directory.read_table(directory.read_record().slices_sha256).select(keys)
+    for path in runs[:_MOST_OPENED]:
+        if _has_slices(path, keys):
             question = "Is it a slice?" if len(keys) == 1 else "Are these slices?"
-            return f"{question} Type slurmslice {verb} {quote(path.name)} -- {quote_words(keys)}"
+            return f"{question} Type {line_with_run(path.name)}"
     return ""
 
 

@@ -32,6 +32,7 @@ from slurmslice.script.template import OwnTemplate, find_template
 from slurmslice.settings.settings_file import KnownKeys, SettingKey, ValueKind
 from slurmslice.slices.slice_table import SliceTable
 from slurmslice.slices.sources.input_form import FormSlices
+from slurmslice.slices.sources.registry import FORMS
 from slurmslice.spec.command import (
     JOB_COMMAND,
     Command,
@@ -156,6 +157,10 @@ def _parameters(options: Sequence[Callable[..., Any]]) -> list[click.Parameter]:
 
 NEW_RUN_PARAMETERS = tuple(str(parameter.name) for parameter in _parameters(_OPTIONS))
 """The parameters that describe a new run, in the order of their options."""
+
+TYPED_ONCE = frozenset({"shell", "setup", "check", *(form.option.name for form in FORMS)})
+"""The parameters that may not be typed twice. The last value of others counts, so that an alias of
+the person's shell can have defaults."""
 
 _POLICY = {"max_failures", "same_code", "max_attempts", "interval"}
 """The parameters that may also be given for an existing run."""

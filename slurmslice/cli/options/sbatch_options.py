@@ -5,13 +5,17 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import click
 
 from slurmslice import sbatch
+from slurmslice.cli.options import locate_run
+from slurmslice.cli.options.foreign_options import option_meant
 from slurmslice.errors import NoAnswerError
 from slurmslice.sbatch import NO_OPTIONS, Option, Takes
+from slurmslice.system.shell_quoting import quote_words
 
 _ANY = "any_sbatch"
 
@@ -21,7 +25,7 @@ class OptionalValue(click.Option):
 
 
 class UnknownOption(click.NoSuchOption):
-    """An unknown option. The message names the nearest one, and the way to pass it anyway.
+    """An unknown option. The message names the one that is meant, or the way to pass it anyway.
 
     Args:
         name: the typed option.
@@ -31,14 +35,14 @@ class UnknownOption(click.NoSuchOption):
     def __init__(self, name: str, ctx: click.Context) -> None:
         known = [flag for param in ctx.command.get_params(ctx) for flag in param.opts]
         near = difflib.get_close_matches(name, [flag for flag in known if flag[:2] == "--"], 1)
-        self._of_other_verb = hint_for_other_verb(ctx, name)
-        super().__init__(name, None, None if self._of_other_verb else near or None, ctx)
+        self._meant = hint_for_other_verb(ctx, name) or option_meant(name)
+        super().__init__(name, None, None if self._meant else near or None, ctx)
         self._silence: str = ctx.meta.get("silence", "")
 
     def format_message(self) -> str:
         """Return click's message and our advice."""
-        if self._of_other_verb:
-            return f"{super().format_message()}\n{self._of_other_verb}"
+        if self._meant:
+            return f"{super().format_message()}\n{self._meant}"
         more = (
             f"sbatch did not list its options: {self._silence.rstrip('.')}."
             if self._silence
@@ -70,8 +74,17 @@ def hint_for_other_verb(ctx: click.Context, option: str) -> str:
             is_for_new_run = getattr(command, "describes_new_run", lambda name: False)
             if is_for_new_run(str(found.name)):
                 return f"{option} describes a new run: slurmslice {other} {option} … -- COMMAND"
-            return f"`{other}` has this option: slurmslice {other} RUN {option} …"
+            line = f"slurmslice {other} {locate_run.typed_run()} {_with_value(option)}"
+            return f"`{other}` has this option: {line}"
     return ""
+
+
+def _with_value(option: str) -> str:
+    """Return a typed option, with the next word if that seems to be its value."""
+    typed = sys.argv[2:]
+    given = next((word for word in typed if word.partition("=")[0] == option), option)
+    value = typed[typed.index(given) + 1 :][:1] if given in typed else []
+    return quote_words([given, *(word for word in value if not word.startswith("-"))])
 
 
 _MEANT = {("status", "--table"): "For one line per slice: slurmslice status RUN --slices"}

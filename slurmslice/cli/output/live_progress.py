@@ -7,7 +7,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 
 import click
 
@@ -16,13 +16,13 @@ from slurmslice.actions.poll import PollResult, poll
 from slurmslice.actions.submit_queued import SubmitOutcome
 from slurmslice.actions.watch import watch
 from slurmslice.cli.output.console import (
-    colored_state,
     emit_note,
     print_note,
     printable_line,
     use_colors,
 )
 from slurmslice.cli.output.preview import note_how_to_return, print_accepted
+from slurmslice.cli.output.progress_line import progress_line
 from slurmslice.cli.output.summary import (
     note_on_throttle,
     notes_on_blocked_slices,
@@ -32,15 +32,15 @@ from slurmslice.cli.output.summary import (
     waiting_count,
     waiting_message,
 )
+from slurmslice.cli.output.typed_line import options_again, typed_changes
 from slurmslice.errors import SlurmsliceError, SubmissionRejectedError
 from slurmslice.notes import Note
 from slurmslice.reports.counts import frequent_reasons
 from slurmslice.run.run import Run
-from slurmslice.status.states import BEGUN_STATES, State
-from slurmslice.system.shell_quoting import quote
+from slurmslice.status.states import State
+from slurmslice.system.shell_quoting import quote, quote_words
 
 PLAIN_LINE_EVERY_S = 30.0
-_BAR = 30
 
 
 def follow_live(run: Run, options: FollowOptions) -> int:
@@ -102,7 +102,8 @@ def _note_interrupted(run: Run) -> None:
         message = f"The run is kept; none of its slices is in the queue. To continue: {line}"
         rejection = run.journal_state.rejection
         if rejection and (options := suggest_options(run, rejection)):
-            command = f"{line} {options}"
+            again = options_again(typed_changes(), options.split())
+            command = f"{line} {quote_words(again)}"
             message += f". With another request: {command}"
         emit_note("run-kept", message, run=run.record.name, command=command)
 
@@ -170,9 +171,9 @@ class Progress:
             if outcome.wait_reason and not outcome.error
             else ""
         )
-        line = progress_line(run.statuses.state_counts()) + printable_line(
-            pending_reason(run) + why
-        )
+        room = shutil.get_terminal_size().columns - 1 if self._terminal else None
+        remark = printable_line(pending_reason(run) + why)
+        line = progress_line(run.statuses.state_counts(), remark, room)
         if self._terminal:
             self._paint(line)
         elif line == self._line or time.monotonic() - self._last_line_at < PLAIN_LINE_EVERY_S:
@@ -196,9 +197,6 @@ class Progress:
         self(run, polled, SubmitOutcome())
 
     def _paint(self, line: str) -> None:
-        plain, width = click.unstyle(line), shutil.get_terminal_size().columns - 1
-        if len(plain) > width:  # a wrapped line cannot be repainted
-            line = plain[:width]
         click.echo(f"\r\x1b[K{line}", nl=False, err=True, color=use_colors(True))
 
     def end(self) -> None:
@@ -206,17 +204,6 @@ class Progress:
         if self._terminal and self._line:
             click.echo("", err=True)
             self._line = ""
-
-
-def progress_line(states: Mapping[State, int]) -> str:
-    """Return a bar (done, ended otherwise, begun) and the count of each state."""
-    total = sum(states.values())
-    done, begun = states.get(State.COMPLETED, 0), sum(states.get(s, 0) for s in BEGUN_STATES)
-    ended = sum(n for state, n in states.items() if state.final)
-    cells = [round(_BAR * n / total) for n in (done, ended, ended + begun)]
-    bar = "█" * cells[0] + "x" * (cells[1] - cells[0]) + "▒" * (cells[2] - cells[1])
-    words = ", ".join(f"{n} {colored_state(state)}" for state, n in sorted(states.items()) if n)
-    return f"{bar:·<{_BAR}} {ended}/{total} ended: {words}"
 
 
 def pending_reason(run: Run) -> str:

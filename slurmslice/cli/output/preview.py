@@ -25,6 +25,7 @@ from slurmslice.slices.slice_table import SliceTable
 from slurmslice.spec.array_variables import find_mention
 from slurmslice.spec.command import ShellText, command_placeholders, slice_command_line
 from slurmslice.spec.key_in_code import code_notes
+from slurmslice.spec.odd_words import braces_in_shell, odd_word_notes
 from slurmslice.spec.packing import fit_time_limit, throttle_in_tasks
 from slurmslice.spec.run_spec import RunRecord
 from slurmslice.spec.split_values import split_value_notes
@@ -66,7 +67,7 @@ def show_preview(record: RunRecord, new: RunInputs, engine: Engine) -> TaskLimit
             ("note", warning)
             for warning in (
                 *_rounded(typed, of),
-                *_warnings(record, engine, limits),
+                *_warnings(record, new.table, engine, limits),
                 *split_value_notes(record, new.table),
             )
         ),
@@ -94,7 +95,9 @@ def _rounded(typed: Sequence[RequestGroup], of: Sequence[RequestGroup]) -> Itera
         yield Note("time-rounded", f"Slurm rounds up to whole minutes: {time}", {"time": time})
 
 
-def _warnings(record: RunRecord, engine: Engine, limits: TaskLimits | None) -> Iterator[Note]:
+def _warnings(
+    record: RunRecord, table: SliceTable, engine: Engine, limits: TaskLimits | None
+) -> Iterator[Note]:
     """Return a note on each request that is allowed but probably a mistake."""
     if limits and limits.at_once == 0:
         yield Note(
@@ -123,10 +126,11 @@ def _warnings(record: RunRecord, engine: Engine, limits: TaskLimits | None) -> I
                 "same-command",
                 "the command has no $SLICE, so it is the same for every slice (use single quotes)",
             )
-        elif "{}" in record.command.text:
-            yield Note("braces-in-shell", "{} in a shell text is not replaced; the key is $SLICE")
+        else:
+            yield from braces_in_shell(record.command, table.columns)
         return
     yield from code_notes(record.command)
+    yield from odd_word_notes(record.command)
     words = record.command.words
     if not command_placeholders(record.command) and not find_mention("", "\n".join(words)):
         yield Note(

@@ -22,15 +22,19 @@ from slurmslice.cli.output.live_progress import follow_live
 from slurmslice.cli.output.preview import note_how_to_return, print_accepted, relative_path
 from slurmslice.cli.output.refresh import refresh, wait_for_doubts_with_note
 from slurmslice.cli.output.summary import (
+    HELD,
     NOT_FINISHED,
+    NOTHING_TO_DO,
     next_step,
     suggest_options,
     waiting_count,
     waiting_message,
 )
+from slurmslice.cli.output.typed_line import options_again
 from slurmslice.errors import BadInputError, EngineError, SubmissionRejectedError
 from slurmslice.plan.plan import Choice, Plan, make_plan, refuse_impossible_requests
 from slurmslice.plan.planned_submission import PlannedSubmission, overridden_edit_notes
+from slurmslice.plan.run_script import ignored_line_notes
 from slurmslice.reports.counts import count_text, key_ranges
 from slurmslice.run.run import Run
 from slurmslice.system.shell_quoting import quote, quote_words
@@ -64,8 +68,7 @@ def submit_or_show(
     find_requeued_before(run, choose, verb)
     plan = checked_plan(run, choose, changes)
     if run.directory.read_only:
-        show_plan(run, plan, nothing)
-        return 0
+        return show_plan(run, plan, nothing)
     try:
         outcome = execute_plan(run, plan, verb)
         print_accepted(run, outcome.accepted)
@@ -74,11 +77,12 @@ def submit_or_show(
     except EngineError as why:
         rejected = isinstance(why, SubmissionRejectedError)
         options = suggest_options(run, why.message).split() if rejected else []
-        note_run_kept(run, (verb, run.record.name, *again(options)), changed=bool(options))
+        again_with = options_again(changes, options) if rejected else []
+        note_run_kept(run, (verb, run.record.name, *again(again_with)), changed=bool(options))
         raise
     if not outcome.accepted and not run.journal_state.queue:
         nothing(run)
-        return 0
+        return NOTHING_TO_DO
     return _finish(run, outcome)
 
 
@@ -100,6 +104,8 @@ def checked_plan(run: Run, choose: ChooseRows, changes: Mapping[str, str]) -> Pl
     """
     plan = refuse_impossible_requests(run, make_plan(run, Choice(choose(run), changes)))
     plan.raise_refusal()
+    for note in ignored_line_notes(run, plan.script):
+        print_note(note)
     if plan.requests:
         check_same_code(run)
         check_environment(run)
@@ -202,12 +208,12 @@ def _finish(run: Run, outcome: SubmitOutcome) -> int:
         return 0 if code == NOT_FINISHED else code  # the submitted slices have ended; others wait
     if not (outcome.accepted or run.submissions_in_flight()):
         note_waiting(run, outcome)  # nothing is there to follow
-        return 0
+        return HELD if run.journal_state.held else 0
     if run.engine.runs_in_process and outcome.accepted:
         emit_note("other-process-works", "The `slurmslice run` in the other process runs them.")
     note_how_to_return(run)
     note_waiting(run, outcome)
-    return 0
+    return HELD if run.journal_state.held and not outcome.accepted else 0
 
 
 def note_waiting(run: Run, outcome: SubmitOutcome) -> None:
@@ -228,16 +234,21 @@ def note_waiting(run: Run, outcome: SubmitOutcome) -> None:
 _SHOWN = 5
 
 
-def show_plan(run: Run, plan: Plan, nothing: Callable[[Run], None]) -> None:
-    """Print the first submissions of a plan and the number of others, or ``nothing``."""
+def show_plan(run: Run, plan: Plan, nothing: Callable[[Run], None]) -> int:
+    """Print the first submissions of a plan and the number of others, or ``nothing``.
+
+    Returns:
+        the exit code of the command with this plan, if Slurm accepts it.
+    """
     for found in plan.notes:
         print_note(found)
     if run.journal_state.held:
-        return
+        return HELD
     submissions = plan.submissions(run)
     first = list(islice(submissions, _SHOWN))
     if not first:
         nothing(run)
+        return NOTHING_TO_DO
     for submission in first:
         _show_submission(run, submission)
     rest = list(submissions)
@@ -249,6 +260,7 @@ def show_plan(run: Run, plan: Plan, nothing: Callable[[Run], None]) -> None:
             f"up to {rest[-1].number:03d}.",
             slices=more, submissions=len(rest), last=rest[-1].number,
         )  # fmt: skip
+    return 0
 
 
 def nothing_waits(run: Run) -> None:

@@ -273,10 +273,16 @@ def _first_key(run: Run) -> str:
 
 
 NOT_FINISHED = 4
+NOTHING_TO_DO = 5
+HELD = 6
 
 
 def run_exit_code(run: Run) -> int:
-    """Return 0 if every slice is done, 1 if the run is finished otherwise, 4 if it is not."""
+    """Return the exit code of a run.
+
+    It is 0 if every slice is done, 1 if the run is finished otherwise, 6 if its own rule holds it,
+    and 4 if it is not finished.
+    """
     if not run.finished:
-        return NOT_FINISHED
+        return HELD if run.journal_state.held else NOT_FINISHED
     return 0 if run.succeeded else 1

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from slurmslice.engines.local.jobs import TaskResources
 from slurmslice.engines.local.machine import Machine
 from slurmslice.errors import BadInputError
+from slurmslice.sbatch.options import NO_DEPENDENCY
 from slurmslice.sbatch.resource_request import ResourceRequest
 from slurmslice.sbatch.units import format_memory
 
@@ -42,7 +43,8 @@ def _impossible_options(request: ResourceRequest) -> Iterator[tuple[str, str]]:
             message = f"--{name}={request[name]}: the local engine assigns no GPUs or other gres."
             yield name, message
     for name in _DELAYS & request.keys():
-        yield name, f"--{name} is not possible here: the local engine starts tasks at once."
+        if (name, request[name]) != ("dependency", NO_DEPENDENCY):
+            yield name, f"--{name} is not possible here: the local engine starts tasks at once."
 
 
 def _check_size(request: ResourceRequest, machine: Machine) -> None:

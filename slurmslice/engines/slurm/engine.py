@@ -40,6 +40,7 @@ from slurmslice.sbatch.units import parse_sampling_interval
 from slurmslice.status.identity import JobIdentity
 from slurmslice.status.observation import Observation, SourceAnswer, TaskId, TaskReport
 from slurmslice.system import process
+from slurmslice.system.shell_quoting import quote_words
 
 _NO_PREEMPTION = frozenset({None, "", "(null)", "preempt/none"})
 
@@ -135,7 +136,10 @@ class SlurmEngine:
         """Submit the script with sbatch. As ``Engine.submit``."""
         argv = commands.sbatch(submission.script, submission.overrides, submission.arguments)
         done, notes = self._run_sbatch(submission, argv)
-        result = parse_sbatch_result(done)
+        try:
+            result = parse_sbatch_result(done)
+        except SubmissionRejectedError as why:
+            raise self._naming_variables(why, submission) from why
         return SubmitResult(result.job, result.cluster, (*notes, *result.notes))
 
     def test_submission(self, submission: SubmitRequest) -> str:
@@ -149,7 +153,10 @@ class SlurmEngine:
         if done.returncode is None:
             raise no_answer_error(done)
         said = done.stderr.strip()[-2000:]
-        raise SubmissionRejectedError(f"Slurm would refuse the submission: {said}", said=said)
+        raise self._naming_variables(
+            SubmissionRejectedError(f"Slurm would refuse the submission: {said}", said=said),
+            submission,
+        )
 
     def job_info(self, job: str) -> JobInfo:
         """Ask the controller about a job. As ``Engine.identify``."""
@@ -266,6 +273,19 @@ class SlurmEngine:
         """Do nothing: this process runs no tasks."""
 
     # -- private -------------------------------------------------------------------------------
+
+    def _naming_variables(
+        self, why: SubmissionRejectedError, submission: SubmitRequest
+    ) -> SubmissionRejectedError:
+        """Add the person's SBATCH_ variables to a rejection, because they may be its cause."""
+        options = [*submission.request, *submission.overrides]
+        found = environment.deciding_variables(self._slurm.environ, options)
+        if not found:
+            return why
+        names = [variable.partition("=")[0] for variable in found]
+        hint = f"sbatch also took from your environment: {quote_words(found)}"
+        lines = (why.hint, f"{hint}\nTo leave them out: unset {quote_words(names)}")
+        return why.inside("", "\n".join(filter(None, lines)), variables=names)
 
     def _run_sbatch(
         self, submission: SubmitRequest, argv: commands.Argv

@@ -111,6 +111,12 @@ def _is_read(name: str) -> bool:
     return name.startswith("SBATCH_") and name not in _NOT_READ
 
 
+def deciding_variables(environ: Mapping[str, str], options: Collection[str]) -> tuple[str, ...]:
+    """Return the variables that give sbatch options of their own, as ``SBATCH_ACCOUNT=x``."""
+    given, _ = for_sbatch(environ, options)
+    return tuple(f"{name}={given[name]}" for name in sorted(given) if _is_read(name))
+
+
 def variable_notes(sent: Collection[str], dropped: Collection[str]) -> tuple[Note, ...]:
     """Describe the variables that count and those that were dropped, one note per kind.
 

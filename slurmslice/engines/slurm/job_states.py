@@ -64,7 +64,7 @@ _BLOCKING_REASONS = (
      "requests more or less than its account allows per job", "-c CPUS --mem SIZE", ""),
     (r"BadConstraints", "requests features that no node has", "-C FEATURES", ""),
     (r"DependencyNeverSatisfied", "has a dependency that can never be satisfied",
-     "-d DEPENDENCY", ""),
+     "-d none", ""),
     (r"(?:InvalidAccount|AccountNotAllowed)", "has an account that is not allowed here",
      "-A ACCOUNT", ""),
     (r"(?:InvalidQOS|QOSNotAllowed)", "has a QOS that is not allowed here", "-q QOS", ""),

@@ -74,7 +74,7 @@ _SUGGESTIONS = (
     (r"node name", "-w NODES", "`sinfo -N` lists the nodes."),
     (r"feature", "-C FEATURES", "`sinfo -o '%N %f'` lists the features of the nodes."),
     (r"\(gres\)|generic resource", "--gres GRES", "`sinfo -o '%N %G'` lists the nodes' GRES."),
-    (r"dependency", "-d DEPENDENCY", ""),
+    (r"dependency", "-d none", "`-d none` drops the dependency; `-d DEPENDENCY` gives another."),
     (r"reservation", "--reservation NAME", "`scontrol show reservation` lists them."),
     (r"node configuration", "-c CPUS --mem SIZE", _DOCTOR),
     (r"partition", "-p PARTITION", "`sinfo -s` lists the partitions."),

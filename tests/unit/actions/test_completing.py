@@ -20,7 +20,7 @@ from slurmslice.actions.poll import poll
 from slurmslice.actions.submit import choose_failed, choose_waiting, submit
 from slurmslice.actions.throttle import current_share
 from slurmslice.actions.watch import watch
-from slurmslice.cli.output.live_progress import progress_line
+from slurmslice.cli.output.progress_line import progress_line
 from slurmslice.run.run import Run
 from slurmslice.script.progress_lines import SlotProgress
 from slurmslice.spec.packing import Packing

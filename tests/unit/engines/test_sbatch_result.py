@@ -76,6 +76,42 @@ def test_final_refusals_hold_slurms_text(tmp_path: Path, name: str, hint: str) -
 
 
 @pytest.mark.parametrize(
+    ("environ", "options", "named"),
+    [
+        ({"SBATCH_PARTITION": "no such"}, (), ["SBATCH_PARTITION"]),
+        ({"SBATCH_QOS": "x", "SBATCH_ACCOUNT": "y"}, (), ["SBATCH_ACCOUNT", "SBATCH_QOS"]),
+        ({"SBATCH_PARTITION": "x"}, (("partition", "main"),), []),  # the request outranks it
+        ({"SBATCH_TIMELIMIT": "5", "SLURM_JOB_ID": "1"}, (), []),  # not passed on
+        ({}, (), []),
+    ],
+)
+def test_variables_that_decide_are_named_in_a_refusal(
+    tmp_path: Path, environ: dict[str, str], options: tuple[tuple[str, str], ...], named: list[str]
+) -> None:
+    """A variable of a forgotten ~/.bashrc may be the cause; Slurm's text does not name it."""
+    replay(tmp_path, "sbatch", "sbatch-partition")
+    engine, order = an_engine(tmp_path, **environ), an_order(tmp_path, *options)
+    for action in (engine.submit, engine.test_submission):
+        with raises_error(SubmissionRejectedError, "submission-rejected") as caught:
+            action(order)
+        assert caught.value.fields.get("variables", []) == named
+        assert all(f"{name}=" in caught.value.hint for name in named)
+        assert "SBATCH_" not in caught.value.message
+
+
+def test_a_refused_dependency_can_be_dropped(tmp_path: Path) -> None:
+    """Slurm refuses a dependency on an unknown job; the suggestion can be typed as it is."""
+    text = "sbatch: error: Batch job submission failed: Job dependency problem"
+    program(tmp_path, "sbatch", f"echo '{text}' >&2; exit 1")
+    engine = an_engine(tmp_path)
+    with raises_error(SubmissionRejectedError, "submission-rejected") as caught:
+        engine.submit(an_order(tmp_path))
+    suggestion = engine.suggest_change(caught.value.message)
+    assert suggestion == engine.suggest_change("DependencyNeverSatisfied") == "-d none"
+    assert suggestion in caught.value.hint
+
+
+@pytest.mark.parametrize(
     ("name", "code"),
     [
         ("sbatch-assoc-limit", "too-many-tasks"),

@@ -123,4 +123,4 @@ ENDED = SliceStatus(State.COMPLETED, "exit 0", started_at=100, ended_at=110)
 )  # fmt: skip
 def test_figures_as_texts(status: SliceStatus, texts: tuple[str, str, str]) -> None:
     """Only an attempt that began and ended can be "not measured"."""
-    assert (elapsed_text(status), cpu_text(status), memory_text(status)) == texts
+    assert (elapsed_text(status, now=100), cpu_text(status), memory_text(status)) == texts

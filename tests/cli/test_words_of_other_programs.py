@@ -1,0 +1,165 @@
+"""Options and habits of other programs: our word is named, and nothing is lost without a note."""
+
+from __future__ import annotations
+
+import pytest
+
+from slurmslice.cli.options.foreign_options import option_meant
+from tests.conftest import NewRun
+from tests.support.fakes import FakeEngine
+from tests.support.typed import Typed
+
+DRY = ("run", "--dry-run", "-a", "0-3")
+
+
+@pytest.mark.parametrize(
+    ("option", "ours"),
+    [
+        ("--max-jobs", "--throttle"), ("-j", "--throttle"), ("--jobs", "--throttle"),
+        ("--depend", "-d DEPENDENCY"), ("--halt", "--max-failures"),
+        ("--retries", "--max-attempts"),
+        ("--joblog", "--slices"), ("--resume", "slurmslice run RUN"),
+        ("--tasks-per-node", "--ntasks-per-node"), ("--chunk_size", "--pack"),
+        ("--dryrun", "--dry-run"),
+        ("--WallTime", "-t TIME"), ("-P", "--throttle"),
+    ],
+)  # fmt: skip
+def test_an_option_of_another_program_has_a_meaning(option: str, ours: str) -> None:
+    """Case, hyphens and underscores do not matter in long names."""
+    assert ours in option_meant(option)
+
+
+@pytest.mark.parametrize("option", ["-p", "-J", "--mem", "--whatever", "-1", "--"])
+def test_other_options_have_none(option: str) -> None:
+    """No guess."""
+    assert not option_meant(option)
+
+
+@pytest.mark.parametrize(
+    ("line", "ours"),
+    [
+        ("run -j 8 -a 0-3 -- true", "--throttle N"),
+        ("run --max-jobs=8 -a 0-3 -- true", "--throttle N"),
+        ("run --tasks-per-node 4 -a 0-3 -- true", "--pack K"),
+        ("render --retries 3 -a 0-3 -- true", "--max-attempts N"),
+        ("submit demo -j 8", "--throttle N"),
+        ("resubmit demo --halt now", "--max-failures N"),
+        ("resubmit demo -j 8", "--throttle N"),
+        ("status demo --joblog", "--slices"),
+        ("watch demo --dryrun", "--dry-run"),
+        ("throttle demo 3 --resume", "slurmslice run RUN"),
+    ],
+)
+def test_each_verb_names_our_option(line: str, ours: str, new_run: NewRun, typed: Typed) -> None:
+    """The error names our option, and no other one that only looks alike."""
+    new_run("0-3")
+    said = typed(*line.split())
+    assert typed.code == 2
+    assert ours in said
+    assert said.count("Did you mean") == 1
+
+
+@pytest.mark.parametrize("verb", ["", "run", "status", "resubmit", "watch", "runs", "doctor"])
+def test_h_is_help(verb: str, typed: Typed) -> None:
+    """``-h`` prints the help, although sbatch has an option of that letter."""
+    said = typed(*verb.split(), "-h")
+    assert typed.code == 0
+    assert said == typed(*verb.split(), "--help")
+    assert said.startswith("Usage")
+
+
+# -- words that nobody replaces ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "operators"),
+    [
+        ("x.py {} > out.txt", [">"]),
+        ("sort {} | uniq", ["|"]),
+        ("x.py {} 2>&1 && y.py", ["2>&1", "&&"]),
+        ("x.py < {} >> all", ["<", ">>"]),
+        ("x.py {} &", ["&"]),
+        ("test {} > 3", []),
+        ("find {} -exec ls ;", []),
+        ("x.py {} a>b -> x|y", []),
+    ],
+)
+def test_an_operator_in_the_words_is_noted(
+    words: str, operators: list[str], engine: FakeEngine, typed: Typed
+) -> None:
+    """It is a word for the program; the note names ``--shell``."""
+    said = typed(*DRY, "--", *words.split())
+    assert typed.code == 0
+    assert typed.noted("operator-in-words") == ([{"words": operators}] if operators else [])
+    assert ("--shell" in said) == bool(operators)
+
+
+@pytest.mark.parametrize(
+    ("word", "is_index"),
+    [("out.%a", True), ("%A_%a.txt", True), ("--log=%4a.log", True), ("+%A", False),
+     ("100%all", False), ("%%a", False), ("%s", False), ("%d", False)],
+)  # fmt: skip
+def test_an_array_index_in_the_words_is_noted(
+    word: str, is_index: bool, engine: FakeEngine, typed: Typed
+) -> None:
+    """sbatch replaces ``%a`` only in names of files."""
+    typed(*DRY, "--", "x.py", "{}", word)
+    assert typed.code == 0
+    assert [note["word"] for note in typed.noted("array-index-in-words")] == [word] * is_index
+
+
+@pytest.mark.parametrize(
+    ("text", "variable"),
+    [("x {slice} $SLICE", '"$SLICE"'), ("x {} $SLICE", '"$SLICE"'), ("x {key} $SLICE", '"$SLICE"'),
+     ("x {mass} $SLICE", '"$SLICE_MASS"'), ("x ${SLICE} {a,b} { echo; }", ""),
+     ("x ${mass} $SLICE", ""), ("x {other} {{mass}} $SLICE", "")],
+)  # fmt: skip
+def test_a_placeholder_in_a_shell_text_is_noted(
+    text: str, variable: str, engine: FakeEngine, typed: Typed
+) -> None:
+    """The note has the variable to write. Without any ``$SLICE`` it is an error."""
+    (typed.folder / "t.csv").write_text("name,mass\na,1\nb,2\n")
+    table = ("run", "--dry-run", "--table", "t.csv", "--key", "name", "--shell")
+    typed(*table, text)
+    assert typed.code == 0
+    assert [note["variable"] for note in typed.noted("braces-in-shell")] == [variable] * bool(
+        variable
+    )
+    typed(*table, text.replace("$SLICE", "").replace("${SLICE}", ""))
+    assert typed.error == ("wrong-placeholder" if variable else "")
+
+
+# -- options that would be lost ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "options",
+    [("-a", "0-3", "-a", "5"), ("-a", "0-3", "--array=5"),
+     ("-a", "0", "--setup", "a", "--setup", "b"), ("--glob", "*.h5", "--glob", "*.hdf"),
+     ("-a", "0", "--check", "a", "--check", "b")],
+)  # fmt: skip
+def test_an_option_that_would_be_lost_is_refused(
+    options: tuple[str, ...], engine: FakeEngine, typed: Typed
+) -> None:
+    """The first of two values would be dropped without a word."""
+    typed("run", *options, "--", "true", "{}")
+    assert (typed.code, typed.error, engine.jobs) == (2, "option-given-twice", {})
+
+
+def test_other_options_may_be_repeated(engine: FakeEngine, typed: Typed) -> None:
+    """The last value counts: an alias of a shell may have defaults."""
+    typed(*DRY, "--throttle", "2", "--throttle", "3", "--grid", "--", "true", "-a", "-a")
+    typed(*DRY, "--throttle", "2", "--throttle", "3", "--mem", "1G", "--mem", "2G", "--", "true",
+          "-a", "{}", "-a")  # fmt: skip
+    assert (typed.code, typed.error) == (0, "")
+    assert "--mem=2G" in typed.stderr
+
+
+@pytest.mark.parametrize("value", ["BOGUS", "END,FIAL", "end fail", "ALL,X"])
+def test_an_unknown_type_of_mail_is_refused(value: str, engine: FakeEngine, typed: Typed) -> None:
+    """The hint lists sbatch's types. Case does not matter, and known ones are accepted."""
+    said = typed(*DRY, "--mail-type", value, "--", "true", "{}")
+    assert (typed.code, typed.error) == (2, "bad-mail-type")
+    assert "TIME_LIMIT_80" in said
+    typed(*DRY, "--mail-type", "end,Fail,time_limit_80,ARRAY_TASKS", "--", "true", "{}")
+    assert (typed.code, typed.error) == (0, "")
