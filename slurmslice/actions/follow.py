@@ -12,8 +12,8 @@ from slurmslice.actions.submit import choose_failed, choose_waiting, execute_pla
 from slurmslice.actions.submit_queued import AcceptedSubmission, SubmitOutcome, submit_queued
 from slurmslice.errors import LockedError, NoAnswerError, TooManyTasksError
 from slurmslice.plan.plan import Choice, Plan, make_plan
-from slurmslice.policy.attempts import rows_with_attempts_left
 from slurmslice.policy.circuit_breaker import Attempt, Ends, failures_with_common_cause
+from slurmslice.run.attempts_left import rows_with_attempts_left
 from slurmslice.run.identity import job_identity
 from slurmslice.run.journal import Held, PolicyChanged
 from slurmslice.run.run import Run

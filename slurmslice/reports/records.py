@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections.abc import Collection
 
-from slurmslice.policy.attempts import attempts_left
 from slurmslice.reports.measured import elapsed_s
 from slurmslice.reports.slice_requests import SliceRequests
+from slurmslice.run.attempts_left import attempts_left
 from slurmslice.run.run import Run
 from slurmslice.status.observation import FACT_NAMES
 

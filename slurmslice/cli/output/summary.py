@@ -9,9 +9,9 @@ from slurmslice.cli.output.console import colored_state, emit_note, print_line, 
 from slurmslice.cli.output.preview import relative_path
 from slurmslice.notes import Note
 from slurmslice.plan.run_script import library_note
-from slurmslice.policy.attempts import attempts_left, rows_with_attempts_left
 from slurmslice.reports.code_versions import other_code_note
 from slurmslice.reports.counts import count_text, counts_by_state, key_ranges
+from slurmslice.run.attempts_left import attempts_left, rows_with_attempts_left
 from slurmslice.run.run import Run
 from slurmslice.status.reconcile import is_unknown_to_slurm
 from slurmslice.status.states import FAILED_STATES, IN_FLIGHT_STATES, State
