@@ -233,7 +233,7 @@ def _ends(run: Run) -> Ends:
     return Ends(
         [one for one in failed if one.ended_at is None or one.ended_at >= released_at],
         lambda: attempts({State.COMPLETED}),
-        list(attempts({State.RUNNING, State.SUSPENDED})),
+        list(attempts(BEGUN_STATES)),
         len(statuses),
         run.clock(),
     )

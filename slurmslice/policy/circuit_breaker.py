@@ -41,7 +41,7 @@ class Ends:
     Attributes:
         failed: attempts that failed, those before a resubmission too.
         completed: returns the attempts that succeeded, the newest first if possible.
-        running: attempts that run now.
+        running: attempts that run now, or whose result is not known yet.
         slices: the number of all slices.
         now: epoch seconds.
     """

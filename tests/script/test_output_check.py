@@ -611,7 +611,7 @@ def test_unreported_steps_are_waited_for(report: TaskReport, steps: JobSteps | N
     report = replace(report, steps=steps, ended_at=int(ended_at))
     status = reconcile(KNOWN, replace(NOTHING, accounting=report))
     lasts = report.state is State.TIMEOUT and steps is not None  # its steps end with it
-    assert status.state is (report.state if lasts else KNOWN.state)
+    assert status.state is (report.state if lasts else State.COMPLETING)
     assert lasts or "accounting" in status.reason
     late = replace(NOTHING, accounting=report, now=ended_at + ACCOUNTING_LAG_S)
     assert reconcile(KNOWN, late).state is report.state
@@ -665,7 +665,7 @@ def test_a_step_that_ends_late_is_no_success(
     run = submitted(new_run, engine, replace(DONE, ended_at=int(clock.now)))
     engine.steps = JobSteps(ended=False)
     poll(run)
-    assert run.statuses.state_counts() == {State.SUBMITTED: 10}
+    assert run.statuses.state_counts() == {State.COMPLETING: 10}
     engine.steps = JobSteps("exited 3")
     poll(run)
     assert run.statuses.state_counts() == {State.CHECK_FAILED: 10}
@@ -679,7 +679,7 @@ def test_steps_of_a_newer_start_do_not_count(
     clock.now += FILE_VISIBLE_S
     engine.restarted = True
     poll(run)
-    assert run.statuses.state_counts() == {State.SUBMITTED: 10}
+    assert run.statuses.state_counts() == {State.COMPLETING: 10}
     engine.restarted = False
     poll(run)
     assert run.statuses.state_counts() == {State.COMPLETED: 10}

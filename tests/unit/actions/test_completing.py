@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slurmslice.actions.cancel import rows_to_cancel
-from slurmslice.actions.follow import FollowOptions, is_done, trip_circuit_breaker
+from slurmslice.actions.follow import FollowOptions, is_done, reason_to_hold, trip_circuit_breaker
 from slurmslice.actions.poll import poll
 from slurmslice.actions.submit import choose_failed, choose_waiting, submit
 from slurmslice.actions.throttle import current_share
@@ -229,6 +229,24 @@ def test_a_held_run_waits_for_its_result(
     watch(run, look, interval=0.01)
     assert seen == [state, State.COMPLETED]
     assert is_done(run, FollowOptions())
+
+
+@pytest.mark.parametrize("late", [State.RUNNING, State.COMPLETING, State.COMPLETED])
+def test_slices_without_a_result_do_not_trip_the_breaker(
+    new_run: NewRun, engine: FakeEngine, clock: Clock, late: State
+) -> None:
+    """20 failures are known, and 60 slices that began beside them have no result yet."""
+    run = new_run("0-99")
+    submit(run, choose_waiting(None), {}, "submit")
+    started = int(clock.now) - 40
+    for index in range(80):
+        state = State.FAILED if index < 20 else late
+        engine.jobs["100"].tasks[index] = TaskReport(
+            state, str(state), started_at=started, ended_at=started + 20 if state.final else None
+        )
+    poll(run)
+    assert run.statuses.state_counts()[State.FAILED] == 20
+    assert not reason_to_hold(run)
 
 
 def test_the_other_slices_of_its_pack_have_not_begun(make_run: MakeRun) -> None:
