@@ -116,8 +116,8 @@ def _first(
     overrides: dict[str, str] = {}
     if bounds.throttle != written.throttle:
         overrides["array"] = str(array)
-    if number > 1 or token not in name:
-        name = _job_name(run, script, token)
+    if number > 1 or token not in name or "job-name" in changes:
+        name = _job_name(run, script, changes, token)
         overrides["job-name"] = name
     part = Batch(rows, array, changes)
     return _planned(
@@ -143,7 +143,7 @@ def _later(
         run.table, rows, direct=direct, pack=pack, throttle=bounds.throttle, changes=changes
     )
     token = new_token()
-    name = _job_name(run, script, token)
+    name = _job_name(run, script, changes, token)
     overrides = {"array": str(part.array), "job-name": name}
     return _planned(
         run, script, number=number, token=token, name=name, part=part, overrides=overrides,
@@ -151,9 +151,9 @@ def _later(
     )  # fmt: skip
 
 
-def _job_name(run: Run, script: RunScript, token: str) -> str:
-    """Return the job name of the script, which a person may have changed, with another token."""
-    name = script_job_name(run, script.request)
+def _job_name(run: Run, script: RunScript, changes: ResourceRequest, token: str) -> str:
+    """Return the name that a person gave the jobs, with a token: typed, or in the script."""
+    name = changes.get("job-name") or script_job_name(run, script.request)
     return job_name(name.removesuffix(f"-{run.record.token}"), token)
 
 
@@ -174,7 +174,7 @@ def _planned(
     if number > 1 or limit:
         arguments = (f"{number:03d}", *limit)
     output = {"output": submission_output_pattern(run, number)} if number > 1 else {}
-    changes = task_request(part.changes, packing, len(part.rows))
+    changes = task_request(part.changes.without({"job-name"}), packing, len(part.rows))
     if number > 1 and "time" not in part.changes:
         changes = changes.overridden_by(_less_time(run, script, len(part.rows)))
     sent = ResourceRequest.of({**overrides, **output, **changes})

@@ -118,7 +118,10 @@ def overridden_edit_notes(run: Run, submission: PlannedSubmission) -> tuple[Note
         BadInputError: a directive cannot be understood.
     """
     now = submission.script.request
-    rendered = task_request(run.record.first_request, run.record.packing)
+    rendered = {
+        **task_request(run.record.first_request, run.record.packing),
+        "job-name": run.record.job_name,
+    }
     return tuple(
         Note(
             "edited-line-overridden",

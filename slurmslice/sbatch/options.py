@@ -55,7 +55,7 @@ _OWNED = {
     "wrap": "Write the command after `--`, or as `--shell TEXT`.",
     "parsable": "`--json` gives data that programs can read.",
     "array": "Use slurmslice's own -a/--array; %N in it runs N slices at a time.",
-    "job-name": "-J/--name NAME names a new run; slurmslice finds each job by its own name.",
+    "job-name": "-J/--name NAME names a new run; -J of `submit` and `resubmit` names their jobs.",
     "test-only": "`slurmslice submit RUN --test-only` asks Slurm; `--dry-run` shows what would be "
     "submitted.",
     "verbose": "It would mix messages of sbatch with the job id.",
@@ -141,6 +141,28 @@ def check_any_option(name: str, value: str = "") -> tuple[str, str]:
         BadInputError: as for ``check_option``, or the name is impossible (``bad-option-name``).
     """
     return _checked(any_option(name), value)
+
+
+_JOB_NAME = re.compile(r"[\w.+@-][\w.+@ -]{0,199}", re.ASCII)
+
+
+def check_change(name: str, value: str) -> tuple[str, str]:
+    """Return the same for an option of an existing run, whose next jobs may get another name.
+
+    Raises:
+        BadInputError: as for ``check_any_option``, or the name of the jobs is impossible
+            (``bad-job-name``).
+    """
+    if name != "job-name":
+        return check_any_option(name, value)
+    if not _JOB_NAME.fullmatch(value):
+        raise BadInputError(
+            f"{value!r} cannot be the name of jobs.",
+            "Use up to 200 letters, digits, blanks and ._+@-; the first is no blank.",
+            code="bad-job-name",
+            name=value,
+        )
+    return name, value
 
 
 def any_option(name: str) -> Option:

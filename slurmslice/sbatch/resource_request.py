@@ -283,7 +283,7 @@ class ResourceRequest(Mapping[str, str]):
                     value=value,
                 )
             return used, self._multiplied(used, value)
-        sbatch.check_any_option(name, value)
+        sbatch.check_change(name, value)
         if used in {None, name}:
             return name, value
         return used or name, self._converted(name, value, used or name)

@@ -229,6 +229,8 @@ class ChangingCommand(SbatchCommand):
                 verb=verb,
             )
         try:
+            if verb in _RENAMING:
+                return sbatch.check_change(name, value)
             return super().checked(name, value)
         except BadInputError as why:
             if not (
@@ -241,6 +243,9 @@ class ChangingCommand(SbatchCommand):
         """Return whether there is a request that a factor could multiply."""
         return True
 
+
+_RENAMING = {"submit", "resubmit"}
+"""Verbs that take -J NAME for their jobs. For ``run`` it is the name of a new run."""
 
 _HOW_TO_CHOOSE = {
     "resubmit": "Name the slices: slurmslice resubmit {} {}",
