@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 
 from slurmslice.errors import BadInputError
 from slurmslice.notes import Note
-from slurmslice.plan.run_script import RunScript, read_script
+from slurmslice.plan.plan import Plan
+from slurmslice.plan.run_script import RunScript
 from slurmslice.run.journal import EnvironmentRecorded
 from slurmslice.run.run import Run
 from slurmslice.sbatch.resource_request import ResourceRequest
@@ -37,15 +38,16 @@ def next_environ(run: Run, script: RunScript, request: ResourceRequest) -> Mappi
     return found.environ
 
 
-def check_environment(run: Run) -> None:
-    """Refuse a later attempt whose environment would differ, before anything is queued.
+def check_environment(run: Run, plan: Plan) -> None:
+    """Refuse a plan of later attempts whose environment would differ, before they are queued.
 
     Raises:
         BadInputError: as ``next_environ``.
     """
     if run.journal_state.submissions:
-        script = read_script(run)
-        _refuse_unlike(run, _next(run, script, script.request))
+        for planned in plan.requests:
+            request = plan.script.request.overridden_by(planned.request)
+            _refuse_unlike(run, _next(run, plan.script, request))
 
 
 def record_environment(run: Run) -> None:
@@ -56,13 +58,13 @@ def record_environment(run: Run) -> None:
         run.decide(EnvironmentRecorded(here, run.clock()))
 
 
-def left_out_note(run: Run) -> Note | None:
-    """Return a note on variables of the caller that the next attempt does not get."""
-    if not run.journal_state.submissions:
+def left_out_note(run: Run, plan: Plan) -> Note | None:
+    """Return a note on variables of the caller that the attempts of a plan do not get."""
+    if not (plan.requests and run.journal_state.submissions):
         return None
-    script = read_script(run)
-    names = _next(run, script, script.request).left_out
-    if not names or carried_names(script.request) is not None:
+    request = plan.script.request.overridden_by(plan.requests[0].request)
+    names = _next(run, plan.script, request).left_out
+    if not names or carried_names(request) is not None:
         return None
     message = (
         f"The first attempt did not have {_listed(names)}, so this one does not get "

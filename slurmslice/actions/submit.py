@@ -109,7 +109,7 @@ def execute_plan(run: Run, plan: Plan, verb: str) -> SubmitOutcome:
                 path=str(run.directory.script),
             )
         if plan.rows:
-            check_environment(run)
+            check_environment(run, plan)
             check_same_code(run)
         find_requeued(run, plan.rows)
         for planned in plan.requests:

@@ -27,7 +27,8 @@ def login_environment() -> Mapping[str, str]:
         return {}
     shell = user.pw_shell if os.path.basename(user.pw_shell) in _SHELLS else "bash"
     env = {"PATH": f"/usr/local/bin:{os.defpath}", "TERM": "dumb", "SHELL": user.pw_shell}
-    env |= {"HOME": user.pw_dir, "USER": user.pw_name, "LOGNAME": user.pw_name}
+    home = os.environ.get("HOME") or user.pw_dir
+    env |= {"HOME": home, "USER": user.pw_name, "LOGNAME": user.pw_name}
     text = f"printf '\\0{_MARK}\\0'; exec env -0"
     done = run_program((shell, "-l", "-c", text), timeout=_TIMEOUT_S, env=env)
     _, mark, variables = done.stdout.partition(f"\0{_MARK}\0")

@@ -14,6 +14,8 @@ pytestmark = pytest.mark.slurm
 
 DUMP = 'env -0 >"env.$SLICE_ATTEMPT"; srun env -0 >"step.$SLICE_ATTEMPT"; [ $SLICE_ATTEMPT = 3 ]'
 
+FROM_A_LOGIN = ("HOME", "USER", "LOGNAME", "LC_ALL", "LANG", "DATA")
+
 
 def seen(workplace: Path, file: str) -> dict[str, str]:
     """Return a dumped environment, without what Slurm and slurmslice set for each attempt."""
@@ -23,14 +25,12 @@ def seen(workplace: Path, file: str) -> dict[str, str]:
     return {n: v for n, v in variables.items() if not n.startswith(own) and n != "_"}
 
 
-def bare(site: Site, workplace: Path, *words: str) -> Finished:
+def bare(site: Site, workplace: Path, *variables: str) -> Finished:
     """Resubmit after ``env -i``, with these variables."""
-    needed = [f"PATH={site.path}"]
     conf = site.cluster.env["SLURM_CONF"] if site.cluster else os.environ.get("SLURM_CONF")
-    needed += [f"SLURM_CONF={conf}"] if conf else []
-    codes = "SLURMSLICE_CODES=1"
+    needed = [f"PATH={site.path}", *([f"SLURM_CONF={conf}"] if conf else [])]
     line = (str(site.python), "-m", "slurmslice", "resubmit", "e")
-    return site.run("env", "-i", codes, *needed, *words, *line, cwd=workplace)
+    return site.run("env", "-i", "SLURMSLICE_CODES=1", *needed, *variables, *line, cwd=workplace)
 
 
 @pytest.mark.parametrize("options", [(), ("--export", "NONE")], ids=" ".join)
@@ -45,14 +45,16 @@ def test_env_in_attempts_from_other_places(
     if not options:
         refused = bare(site, workplace)
         assert (refused.returncode, error_code(refused.stderr)) == (2, "environment-differs")
-    assert bare(site, workplace, *([] if options else ["DATA=/scratch/d"])).returncode == 0
+    first = seen(workplace, "env.1")
+    login = [f"{name}={first[name]}" for name in FROM_A_LOGIN if name in first]
+    done = bare(site, workplace, *([] if options else login))
+    assert done.returncode == 0, done.stderr
     assert settled(site, workplace, "e") == {"FAILED": 1}
     wrap = f"{site.python} -m slurmslice resubmit e"
     other = {"DEBUG": "1", "OMP_NUM_THREADS": "3", "KEPT": "other", **shell}
     job = ("sbatch", "--wait", "--output", "job.log", "--wrap", wrap)
     assert site.run(*job, cwd=workplace, env=other).returncode == 0
     assert settled(site, workplace, "e") == {"COMPLETED": 1}, (workplace / "job.log").read_text()
-    first = seen(workplace, "env.1")
     assert (first.get("DATA"), first["KEPT"]) == (None if options else "/scratch/d", "a b")
     assert [seen(workplace, f"env.{attempt}") for attempt in (2, 3)] == [first] * 2
     steps = [seen(workplace, f"step.{attempt}") for attempt in (1, 2, 3)]

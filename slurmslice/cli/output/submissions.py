@@ -108,8 +108,8 @@ def checked_plan(run: Run, choose: ChooseRows, changes: Mapping[str, str]) -> Pl
         print_note(note)
     if plan.requests:
         check_same_code(run)
-        check_environment(run)
-        if left_out := left_out_note(run):
+        check_environment(run, plan)
+        if left_out := left_out_note(run, plan):
             print_note(left_out)
     for less, rows in plan.lowered.items():
         option = less.option

@@ -63,9 +63,16 @@ class RunnerLock:
     def is_alive(self, holder: str) -> bool:
         """Return ``True`` if the process of a runner on this machine exists. The lock is not taken.
 
-        Another process may have got its id.
+        Another process may have got its id. The signal 0 reaches nothing (kill(2)).
         """
-        return os.path.exists(f"/proc/{holder.partition(' ')[0]}/stat")
+        pid = holder.partition(" ")[0]
+        try:
+            os.kill(int(pid) if pid.isdecimal() else 0, 0)
+        except (ProcessLookupError, OverflowError):
+            return False
+        except PermissionError:
+            return True
+        return True
 
     def acquire(self) -> bool:
         """Acquire the lock if it is free. Return ``True`` if this process holds it now.

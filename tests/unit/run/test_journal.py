@@ -14,6 +14,7 @@ from slurmslice.errors import DamagedRunError
 from slurmslice.run.journal import (
     Cancelled,
     Dequeued,
+    EnvironmentRecorded,
     Event,
     Fenced,
     Held,
@@ -37,6 +38,8 @@ from slurmslice.run.journal_state import replay_events
 from slurmslice.run.statuses import STATUS_HEADER, StatusTable, format_status_lines
 from slurmslice.run.submission import SubmissionStatus
 from slurmslice.sbatch.resource_request import ResourceRequest
+from slurmslice.spec.code_record import CodeRecord
+from slurmslice.spec.recorded_environment import RecordedEnvironment
 from slurmslice.status.reconcile import SliceStatus
 from slurmslice.status.states import EvidenceSource, State
 from tests.support.errors import raises_error
@@ -80,6 +83,8 @@ HISTORY: list[Event] = [
     intent(6, "0-1"),
     Unclear(6, "[SITE] \udcff no", 16.0),
     Fenced(6, 17.0),
+    EnvironmentRecorded(RecordedEnvironment("salt", {"A\udcff": "0123456789ab"}), 18.0),
+    intent(7, "0", code=CodeRecord({"x\udcff.py": "01234567"}, "a" * 40)),
 ]
 
 
