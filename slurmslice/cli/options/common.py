@@ -132,9 +132,14 @@ def split_at_dashes(typed: Sequence[str]) -> tuple[list[str], list[str], list[st
     return list(typed[:at]), list(typed[at : at + 1]), list(typed[at + 1 :])
 
 
-def with_meaning(why: click.NoSuchOption, ctx: click.Context) -> click.NoSuchOption:
-    """Return the error with our word for an option of another program, if we have one."""
-    return UnknownOption(why.option_name, ctx) if option_meant(why.option_name) else why
+def name_meaning(why: click.NoSuchOption, ctx: click.Context) -> None:
+    """Raise the error with our word for an option of another program, if we have one.
+
+    Raises:
+        UnknownOption: we have one.
+    """
+    if option_meant(why.option_name) and not isinstance(why, UnknownOption):
+        raise UnknownOption(why.option_name, ctx) from why
 
 
 class SbatchCommand(click.Command):
@@ -164,7 +169,8 @@ class SbatchCommand(click.Command):
             return self._parse_once(ctx, args)
         except click.NoSuchOption as why:
             if not why.option_name.startswith("--"):
-                raise with_meaning(why, ctx) from why
+                name_meaning(why, ctx)
+                raise
         cluster_options(ctx)
         try:
             return self._parse_once(ctx, args)
