@@ -24,7 +24,7 @@ from slurmslice.cli.output.typed_line import line_with_key_last
 from slurmslice.errors import BadInputError
 from slurmslice.run.run import Run
 from slurmslice.sbatch.resource_request import ResourceRequest
-from slurmslice.sbatch.units import is_factor
+from slurmslice.sbatch.units import is_factor, parse_duration
 from slurmslice.spec.run_spec import NO_LIMIT
 from slurmslice.status.states import State
 
@@ -83,14 +83,14 @@ def whole_number(text: str) -> int:
 
 
 def seconds(text: str) -> float:
-    """Return the number of seconds of an option, from 0.1 up.
+    """Return the number of seconds of an option, from 0.1 up; a unit may follow it (``5m``).
 
     Raises:
         click.BadParameter: the text is no such number.
     """
     try:
-        number = float(text)
-    except ValueError:
+        number = parse_duration(text) if text[-1:].isalpha() else float(text)
+    except (ValueError, BadInputError):
         number = 0.0
     if not 0.1 <= number < float("inf"):
         raise click.BadParameter(f"{text!r} is not a number of seconds from 0.1 up.")
