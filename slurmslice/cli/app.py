@@ -105,9 +105,10 @@ class LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except click.NoSuchOption as why:
-            from slurmslice.cli.options.common import with_meaning
+            from slurmslice.cli.options.common import name_meaning
 
-            raise with_meaning(why, why.ctx or ctx) from why
+            name_meaning(why, why.ctx or ctx)
+            raise
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the verbs and their summaries."""

@@ -71,6 +71,38 @@ def parse_time(text: str) -> int | None:
     return hours * 3600 + minutes * 60 + seconds or None
 
 
+_DURATION = re.compile(r"(\d{1,9}(?:\.\d{0,9})?|\.\d{1,9})(s|m|min|h|d)", re.IGNORECASE | re.ASCII)
+_SECONDS = {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}
+
+
+def parse_duration(text: str) -> float:
+    """Return a duration of ours in seconds: with a unit (``0.2s``, ``1.5h``), or as sbatch's times.
+
+    Raises:
+        BadInputError: the text is neither, or it is 0 or no limit. A decimal number without a unit
+            may be seconds or minutes.
+    """
+    if match := _DURATION.fullmatch(text):
+        seconds = float(match[1]) * _SECONDS[match[2].lower()]
+    elif re.fullmatch(r"\d*\.\d+|\d+\.", text, re.ASCII):
+        raise BadInputError(
+            f"{text!r} may be seconds or minutes.",
+            f"Write {text}s for seconds, {text}m for minutes.",
+            code="bad-time",
+            value=text,
+        )
+    else:
+        seconds = parse_time(text) or 0
+    if not seconds:
+        raise BadInputError(
+            f"{text!r} is not a duration.",
+            f"Write a unit: 0.2s, 5m, 1.5h, 2d. {_TIME_FORMS}",
+            code="bad-time",
+            value=text,
+        )
+    return seconds
+
+
 def format_time(seconds: int) -> str:
     """Return seconds as ``[D-]HH:MM:SS``, the form of sbatch and squeue."""
     days, rest = divmod(seconds, 86400)

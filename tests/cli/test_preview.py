@@ -133,6 +133,7 @@ def comments_on_memory(script: str) -> list[str]:
     [
         ("--pack auto --slice-time 1:00", "not-packed-room-for-all"),
         ("--pack auto --slice-time 10:00", "not-packed-long-slice"),
+        ("--pack auto --slice-time 10m", "not-packed-long-slice"),
         ("--pack 4 -t 6", "not-packed-time-limit"),
         ("--pack auto --slice-time 1:00 -t 6", "not-packed-time-limit"),
         ("--pack 1", ""),

@@ -70,7 +70,7 @@ def broken(new_run: NewRun, engine: FakeEngine, typed: Typed) -> Run:
 def test_resubmitted_and_held_slices_are_reported(broken: Run, typed: Typed) -> None:
     """Messages name the held slices and their logs."""
     said = typed("resubmit", "demo")
-    assert typed.code == 0
+    assert typed.code == 6
     assert typed.noted("resubmitted-but-held") == [{"slices": 20}]
     assert "slurmslice logs demo -- 0 " in said
     assert "slurmslice logs demo -- 0 " in typed("status", "demo")

@@ -155,6 +155,17 @@ def test_other_options_may_be_repeated(engine: FakeEngine, typed: Typed) -> None
     assert "--mem=2G" in typed.stderr
 
 
+def test_a_duration_without_a_unit_is_refused(engine: FakeEngine, typed: Typed) -> None:
+    """0.2 may be seconds or minutes; ``--interval`` is always in seconds."""
+    said = typed(*DRY, "--pack", "auto", "--slice-time", "0.2", "--", "true", "{}")
+    assert (typed.code, typed.error, typed.fields["option"]) == (2, "bad-time", "slice-time")
+    assert "0.2s" in said
+    assert "0.2m" in said
+    for interval in ("0.2", "5", "2s", "1m"):
+        typed(*DRY, "--interval", interval, "--", "true", "{}")
+        assert typed.code == 0
+
+
 @pytest.mark.parametrize("value", ["BOGUS", "END,FIAL", "end fail", "ALL,X"])
 def test_an_unknown_type_of_mail_is_refused(value: str, engine: FakeEngine, typed: Typed) -> None:
     """The hint lists sbatch's types. Case does not matter, and known ones are accepted."""

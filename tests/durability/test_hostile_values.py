@@ -94,13 +94,13 @@ def test_from_a_table_to_the_command_and_back(here: Here) -> None:  # noqa: F811
         for name, value in zip(names, (key, a, b, c, d, a), strict=True):
             assert name.encode() + b"=" + value in got[10:]
     lines = here("status", "x", "--slices").stdout.splitlines()[1:]
-    assert [line.split(" COMPLETED ")[0].rstrip() for line in lines] == [
+    assert [line.split("\t")[0] for line in lines] == [
         shown_in_a_table(row[0]) for row in records(5)
     ]
 
 
 def shown_in_a_table(key: bytes) -> str:
-    return SliceTable([os.fsdecode(key)]).data.decode().split("\n")[1].split("\t")[1].rstrip()
+    return SliceTable([os.fsdecode(key)]).data.decode().split("\n")[1].split("\t")[1]
 
 
 # -- inputs ---------------------------------------------------------------------------------
@@ -220,13 +220,13 @@ def test_run_directories(typed: Typed, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("key", ["a" * 300, "b" * 5000, "x\n/../y", "\x1b[31m", "-x"])
-def test_a_slice_instead_of_a_run_is_refused(key: str, new_run: NewRun, typed: Typed) -> None:
-    """A key of any length is not a run: the error gives the form that names the slice."""
+def test_a_slice_instead_of_a_run_is_a_slice(key: str, new_run: NewRun, typed: Typed) -> None:
+    """A key of any length is not a run: it is a slice of the only run."""
     new_run(SliceTable([key]))
-    for verb in ("status", "cancel"):
-        said = typed(verb, "--", key)
-        assert typed.code == 2
-        assert (typed.error, f"slurmslice {verb} demo -- " in said) == ("no-such-run", True)
+    typed("cancel", "--dry-run", "--", key)
+    assert (typed.code, typed.noted("would-cancel")[0]["slices"]) == (0, 1)
+    typed("status", "--json", "--", key)
+    assert [one["key"] for one in json.loads(typed.stdout)["slices"]] == [key]
     said = typed("run", "--run-dir", key * 30, "-a", "0-1", "--template", key * 30, "--", "true")
     assert typed.code == 2
     assert "There is no template" in said
@@ -312,9 +312,9 @@ def test_output_is_printable_and_complete(failed: Run, engine: FakeEngine, typed
     keys = list(map(os.fsdecode, CORPUS))
     for words in ("status", "runs", "resubmit --dry-run", "cancel --dry-run", "status --slices --"):
         typed(*words.split(), *(["demo", *keys] if "--slices" in words else []))
-        assert all(map(str.isprintable, typed.lines)), words
-    shown = [line.split(" FAILED ")[0].rstrip() for line in typed.lines[1:]]
-    assert [os.fsencode(unescape(key)) for key in shown] == [key.rstrip(b" ") for key in CORPUS]
+        assert all(line.replace("\t", "").isprintable() for line in typed.lines), words
+    shown = [line.split("\t")[0] for line in typed.lines[1:]]
+    assert [os.fsencode(unescape(key)) for key in shown] == list(CORPUS)
     typed("status", "demo", "--json")
     whole = "\n".join(typed.lines)
     assert whole.isascii()

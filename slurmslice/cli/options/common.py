@@ -24,7 +24,7 @@ from slurmslice.cli.output.typed_line import line_with_key_last
 from slurmslice.errors import BadInputError
 from slurmslice.run.run import Run
 from slurmslice.sbatch.resource_request import ResourceRequest
-from slurmslice.sbatch.units import is_factor
+from slurmslice.sbatch.units import is_factor, parse_duration
 from slurmslice.spec.run_spec import NO_LIMIT
 from slurmslice.status.states import State
 
@@ -83,14 +83,14 @@ def whole_number(text: str) -> int:
 
 
 def seconds(text: str) -> float:
-    """Return the number of seconds of an option, from 0.1 up.
+    """Return the number of seconds of an option, from 0.1 up; a unit may follow it (``5m``).
 
     Raises:
         click.BadParameter: the text is no such number.
     """
     try:
-        number = float(text)
-    except ValueError:
+        number = parse_duration(text) if text[-1:].isalpha() else float(text)
+    except (ValueError, BadInputError):
         number = 0.0
     if not 0.1 <= number < float("inf"):
         raise click.BadParameter(f"{text!r} is not a number of seconds from 0.1 up.")
@@ -132,9 +132,14 @@ def split_at_dashes(typed: Sequence[str]) -> tuple[list[str], list[str], list[st
     return list(typed[:at]), list(typed[at : at + 1]), list(typed[at + 1 :])
 
 
-def with_meaning(why: click.NoSuchOption, ctx: click.Context) -> click.NoSuchOption:
-    """Return the error with our word for an option of another program, if we have one."""
-    return UnknownOption(why.option_name, ctx) if option_meant(why.option_name) else why
+def name_meaning(why: click.NoSuchOption, ctx: click.Context) -> None:
+    """Raise the error with our word for an option of another program, if we have one.
+
+    Raises:
+        UnknownOption: we have one.
+    """
+    if option_meant(why.option_name) and not isinstance(why, UnknownOption):
+        raise UnknownOption(why.option_name, ctx) from why
 
 
 class SbatchCommand(click.Command):
@@ -164,7 +169,8 @@ class SbatchCommand(click.Command):
             return self._parse_once(ctx, args)
         except click.NoSuchOption as why:
             if not why.option_name.startswith("--"):
-                raise with_meaning(why, ctx) from why
+                name_meaning(why, ctx)
+                raise
         cluster_options(ctx)
         try:
             return self._parse_once(ctx, args)

@@ -66,8 +66,8 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
     ),
     click.option(
         "--slice-time", metavar="TIME",
-        help="The duration of one slice for --pack auto, written as for --time. Default: the "
-        "duration in an earlier run of the same command.",
+        help="The duration of one slice for --pack auto: with a unit (0.2s, 5m, 1.5h), or as for "
+        "--time. Default: the duration in an earlier run of the same command.",
     ),
     max_failures_option,
     click.option(

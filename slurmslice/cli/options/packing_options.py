@@ -10,7 +10,7 @@ from slurmslice.cli.output.console import emit_note
 from slurmslice.errors import BadInputError, SlurmsliceError
 from slurmslice.run.directory import RunDirectory
 from slurmslice.sbatch.resource_request import ResourceRequest
-from slurmslice.sbatch.units import format_time, parse_time
+from slurmslice.sbatch.units import format_time, parse_duration, parse_time
 from slurmslice.spec.command import Command
 from slurmslice.spec.packing import Packing, automatic_pack
 from slurmslice.spec.per_slice_options import has_column_names
@@ -75,16 +75,10 @@ def _slice_seconds(slice_time: str | None, command: Command) -> float:
         BadInputError: it is not known, or ``--slice-time`` is not a time.
     """
     if slice_time is not None:
-        seconds = parse_time(slice_time)
-        if seconds is None:
-            raise BadInputError(
-                f"--slice-time {slice_time!r} is not a time.",
-                "Write it as for --time: 30, 1:30:00, 2-12",
-                code="bad-time",
-                option="slice-time",
-                value=slice_time,
-            )
-        return seconds
+        try:
+            return parse_duration(slice_time)
+        except BadInputError as why:
+            raise why.inside("--slice-time", option="slice-time") from why
     found = (_median_seconds(directory) for directory in _earlier_runs(command))
     measured = next((seconds for seconds in found if seconds is not None), None)
     if measured is None:

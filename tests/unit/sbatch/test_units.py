@@ -10,6 +10,7 @@ from slurmslice.errors import BadInputError
 from slurmslice.sbatch.units import (
     format_memory,
     format_time,
+    parse_duration,
     parse_memory,
     parse_time,
     scale_memory,
@@ -74,6 +75,33 @@ def test_invalid_time_is_refused(text: str) -> None:
     """An invalid limit is an error, not a default."""
     with raises_error(BadInputError, "bad-time", value=text):
         parse_time(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("0.2s", 0.2), ("90s", 90), ("1.5m", 90), ("2min", 120), ("1H", 3600), (".5d", 43200),
+     ("30", 1800), ("0:20", 20), ("1:30:00", 5400), ("2-12", 216000)],
+)  # fmt: skip
+def test_a_duration_has_a_unit_or_is_a_time_of_sbatch(text: str, seconds: float) -> None:
+    """A whole number without a unit is minutes, as for ``--time``."""
+    assert parse_duration(text) == pytest.approx(seconds)
+
+
+@pytest.mark.parametrize("text", ["0.2", "1.5", ".5", "20."])
+def test_a_bare_decimal_is_refused_with_both_readings(text: str) -> None:
+    """Both suggestions can be typed, and differ."""
+    with raises_error(BadInputError, "bad-time", value=text) as caught:
+        parse_duration(text)
+    both = [f"{text}s", f"{text}m"]
+    assert all(one in caught.value.hint for one in both)
+    assert parse_duration(both[1]) == 60 * parse_duration(both[0])
+
+
+@pytest.mark.parametrize("text", ["", "0", "0s", "UNLIMITED", "1e3s", "5 s", "-1s", "1w", "s"])
+def test_other_durations_are_refused(text: str) -> None:
+    """The hint has forms that are accepted."""
+    with raises_error(BadInputError, "bad-time"):
+        parse_duration(text)
 
 
 @given(st.integers(1, 10**7))
