@@ -14,7 +14,13 @@ from pathlib import Path
 import pytest
 
 from slurmslice.engines.protocol import TaskLimits
-from slurmslice.engines.slurm import SlurmEngine, capacity, cluster_records, commands
+from slurmslice.engines.slurm import (
+    SlurmEngine,
+    account_limits,
+    capacity,
+    cluster_records,
+    commands,
+)
 from slurmslice.errors import EngineError, NoAnswerError, UnusableSlurmError
 from slurmslice.sbatch.resource_request import ResourceRequest
 from slurmslice.status.identity import JobIdentity
@@ -552,7 +558,7 @@ def test_running_limits_as_recorded() -> None:
     """Recorded from sacctmgr with MaxJobs=7 on the user and limits on the QOS."""
     request = a_request(cpus=2, mem_mib=200)
     texts = load("sacctmgr-associations").text, load("sacctmgr-qos").text
-    assert set(capacity.running_limits(*texts, request)) == {
+    assert set(account_limits.running_limits(*texts, request)) == {
         (7, "MaxJobs is 7"),
         (5, "MaxJobsPU is 5"),
         (6, "GrpTRES is cpu=12"),
@@ -565,7 +571,7 @@ def test_submit_limits_as_recorded() -> None:
     """All limits of the tasks in the queue, as recorded."""
     texts = load("sacctmgr-associations").text, load("sacctmgr-qos").text
     settings = {"MaxJobCount": "10000"}
-    assert set(capacity.submit_limits(*texts, a_request(), settings)) == {
+    assert set(account_limits.submit_limits(*texts, a_request(), settings)) == {
         (10000, "MaxJobCount is 10000"),
         (50, "MaxSubmit is 50"),
         (60, "GrpSubmit is 60"),
@@ -581,7 +587,7 @@ def test_submit_limits_as_recorded() -> None:
 )
 def test_limits_count_only_if_enforced(enforced: str, counts: bool) -> None:
     """slurm.conf(5), AccountingStorageEnforce."""
-    assert capacity.enforces_limits({"AccountingStorageEnforce": enforced}) is counts
+    assert account_limits.enforces_limits({"AccountingStorageEnforce": enforced}) is counts
 
 
 def test_limits_not_enforced_are_not_queried(halo: SlurmEngine, tmp_path: Path) -> None:
