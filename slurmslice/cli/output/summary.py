@@ -209,9 +209,10 @@ def _after_hold(run: Run, any_failed: bool) -> str:
     directory = _place_to_repair(run)
     where = f"Repair:        {directory}\n" if directory else ""
     line = f"slurmslice resubmit {name} --max-failures none"
+    what = "All further attempts are" if run.finished else "The rest is"
     repaired = f"Then:          {line}\n" if any_failed else ""
     return (
-        f"The rest is {run.journal_state.held}.\n{why}{where}{repaired}"
+        f"{what} {run.journal_state.held}.\n{why}{where}{repaired}"
         f"To go on anyway: slurmslice run {name} --max-failures none"
     )
 

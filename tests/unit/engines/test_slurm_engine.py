@@ -775,6 +775,50 @@ def test_requests_that_can_never_run(
     assert bool(halo.limits(ResourceRequest(options)).impossible_reason) == bool(never)
 
 
+ACCOUNTS = "a|b|||\nb|root|cpu=3,mem=1G,gres/gpu=2||\nroot||||\nc|root|cpu=1||"
+
+
+@pytest.mark.parametrize(
+    ("options", "qos", "never"),
+    [
+        ((("cpus-per-task", "4"),), "normal|||||||", "GrpTRES is cpu=3"),
+        ((("mem", "1025M"),), "normal|||||||", "GrpTRES is mem=1G"),
+        ((("cpus-per-task", "3"),), "normal|||||||", ""),
+        ((("cpus-per-task", "2"), ("account", "b")), "normal|||||||", ""),  # not of this user
+        ((("cpus-per-task", "4"),), "normal|cpu=9||||||", ""),  # the QOS has another limit
+        ((("cpus-per-task", "4"),), "normal|||cpu=2||||", "MaxTRESPU is cpu=2"),
+        ((("cpus-per-task", "2"),), "normal|cpu=1||||||", "GrpTRES is cpu=1"),
+        ((("cpus-per-task", "4"), ("reservation", "x")), "normal|||||||", ""),
+    ],
+)
+def test_a_task_above_a_group_limit_can_never_run(
+    halo: SlurmEngine, tmp_path: Path, options: tuple[tuple[str, str], ...], qos: str, never: str
+) -> None:
+    """Slurm accepts it, and it waits for ever. The limits of accounts above count (seen)."""
+    bodies = f'*withassoc*) echo "a|a|||normal|||||";; *user=*) echo "{ACCOUNTS}";;'
+    program(tmp_path, "sacctmgr", f'case "$*" in {bodies} *) echo "{qos}";; esac')
+    limits = halo.limits(ResourceRequest(options))
+    assert limits.impossible_reason.startswith(never)
+    assert bool(limits.impossible_reason) == bool(never)
+    if never:
+        assert limits.at_once == 0
+        config = load("config").text
+        (tmp_path / "config").write_text(re.sub(r"(JobSubmitPlugins +=) .*", r"\1 lua", config))
+        changed = SlurmEngine({"PATH": f"{tmp_path}:/usr/bin:/bin"})
+        assert not changed.limits(ResourceRequest(options)).impossible_reason
+
+
+def test_the_qos_of_a_partition_replaces_group_limits(halo: SlurmEngine, tmp_path: Path) -> None:
+    """Its limits are not asked for, so no refusal is certain."""
+    bodies = f'*withassoc*) echo "a|a|||normal|||||";; *user=*) echo "{ACCOUNTS}";;'
+    program(tmp_path, "sacctmgr", f'case "$*" in {bodies} *) echo "normal|||||||";; esac')
+    text = load("partitions").text
+    assert "QoS=N/A" in text
+    (tmp_path / "partitions").write_text(text.replace("QoS=N/A", "QoS=big"))
+    limits = halo.limits(ResourceRequest((("cpus-per-task", "4"),)))
+    assert (limits.at_once, limits.impossible_reason) == (0, "")
+
+
 def test_a_node_that_is_down_may_return(halo: SlurmEngine, tmp_path: Path) -> None:
     """A task that fits only into this node cannot run now, but may run later."""
     small = "".join(f"n{n}|main*|idle|0/4/0/4|4000|0|\\n" for n in (1, 2, 3))
