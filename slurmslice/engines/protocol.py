@@ -146,19 +146,21 @@ class JobInfo:
 
 @dataclass(frozen=True, slots=True)
 class BlockingReason:
-    """The reason of a pending task, if it keeps the task from ever starting by itself.
+    """The reason of a pending task, if the task may never start by itself.
 
     Attributes:
         slurm_reason: the engine's name of the reason.
         explanation: the same in plain words; continues a sentence that begins with "it".
         options_to_change: sbatch options to resubmit with; empty if another request is no help.
         advice: the next step for the user; ``{job}`` in it stands for the array's job id.
+        may_pass: other jobs or an administrator may let the task start. It may also never start.
     """
 
     slurm_reason: str
     explanation: str
     options_to_change: str = ""
     advice: str = ""
+    may_pass: bool = False
 
 
 class Engine(Protocol):
@@ -183,7 +185,7 @@ class Engine(Protocol):
     """A time limit is rounded up to minutes."""
 
     def find_blocking_reason(self, text: str) -> BlockingReason | None:
-        """Find a reason for which a pending task never starts by itself; None if it may start.
+        """Find a reason for which a pending task may never start; None if it starts by itself.
 
         Args:
             text: the reason of a pending task.

@@ -282,6 +282,10 @@ def test_a_mistyped_option_gets_the_right_form(
         ("AssocGrpCPUMinutesLimit", "--state CANCELLED -A ACCOUNT"),
         ("JobHeldUser", "scontrol release 100"),
         ("launch failure limit exceeded requeued held", "scontrol release 100"),
+        ("JobHeldAdmin", "administrators"),
+        ("ReservationDeleted", "--state CANCELLED --reservation NAME"),
+        ("AssocGrpWallLimit", "--state CANCELLED -A ACCOUNT"),
+        ("BadConstraints", "--state CANCELLED -C FEATURES"),
     ],
 )
 def test_slices_that_never_start_get_a_command_to_type(
@@ -295,6 +299,35 @@ def test_slices_that_never_start_get_a_command_to_type(
     assert typed.noted("will-not-start") == [{"keys": "1-3", "reason": reason}]
     assert said in shown
     assert ("slurmslice cancel demo -- 1 …" in shown) == ("held" not in reason.lower())
+
+
+@pytest.mark.parametrize(
+    ("reason", "said"),
+    [
+        ("AssocGrpCpuLimit", "-c CPUS --mem SIZE"), ("QOSGrpMemLimit", "-c CPUS --mem SIZE"),
+        ("QOSMaxCpuPerUserLimit", "-c CPUS --mem SIZE"), ("AssocGrpJobsLimit", "-A ACCOUNT"),
+        ("QOSMaxJobsPerUserLimit", "squeue --me"), ("PartitionDown", "-p PARTITION"),
+        ("PartitionInactive", "sinfo -s"), ("Licenses", "scontrol show licenses"),
+        ("Reservation", "scontrol show reservation"), ("AssocMaxJobsLimit", "squeue --me"),
+        ("ReqNodeNotAvail, UnavailableNodes:n1", "sinfo -R"),
+        ("ReqNodeNotAvail, Reserved for maintenance", "-t TIME"),
+    ],
+)  # fmt: skip
+def test_slices_that_may_wait_for_ever_get_advice(
+    new_run: NewRun, engine: FakeEngine, typed: Typed, reason: str, said: str
+) -> None:
+    """A limit that others use. If a slice of the run runs, the others follow: no note."""
+    submit(new_run("0-3"), ALL, {}, "submit")
+    for index in range(4):
+        engine.jobs["100"].tasks[index] = TaskReport(State.PENDING, "PENDING", reason=reason)
+    shown = typed("status", "demo")
+    (found,) = typed.noted("may-not-start")
+    assert (found["keys"], found["reason"]) == ("0-3", reason.partition(",")[0])
+    assert said in shown
+    assert not typed.noted("will-not-start")
+    engine.jobs["100"].tasks[0] = TaskReport(State.RUNNING, "RUNNING")
+    typed("status", "demo")
+    assert not typed.noted("may-not-start")
 
 
 def test_jobs_lost_by_slurm_get_a_command_to_type(
@@ -332,9 +365,8 @@ def test_a_follower_prints_the_note_once(new_run: NewRun, engine: FakeEngine, ty
 
 @pytest.mark.parametrize(
     "reason",
-    ["Priority", "Resources", "AssocGrpJobsLimit", "QOSMaxJobsPerUserLimit", "JobArrayTaskLimit",
-     "ReqNodeNotAvail, UnavailableNodes:n1", "Dependency", "BeginTime", ""],
-)  # fmt: skip
+    ["Priority", "Resources", "JobArrayTaskLimit", "Dependency", "BeginTime", "ReservationX", ""],
+)
 def test_a_temporary_reason_gets_no_advice(
     new_run: NewRun, engine: FakeEngine, typed: Typed, reason: str
 ) -> None:
@@ -344,6 +376,7 @@ def test_a_temporary_reason_gets_no_advice(
         engine.jobs["100"].tasks[index] = TaskReport(State.PENDING, "PENDING", reason=reason)
     typed("status", "demo")
     assert not typed.noted("will-not-start")
+    assert not typed.noted("may-not-start")
     assert any(line.startswith("PENDING") for line in typed.lines)
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slurmslice.engines.slurm import (
-    capacity,
+    account_limits,
     cluster_records,
     fields,
     find_job,
@@ -55,8 +55,8 @@ def of_text(read: Callable[[str], object]) -> Reader:
 def limits(text: str) -> object:
     """Read both tables of the accounting manager."""
     return [
-        *capacity.running_limits(text, text, a_request(mem_mib=1)),
-        *capacity.submit_limits(text, text, a_request(), {"MaxJobCount": text}),
+        *account_limits.running_limits(text, text, a_request(mem_mib=1)),
+        *account_limits.submit_limits(text, text, a_request(), {"MaxJobCount": text}),
     ]
 
 

@@ -14,7 +14,7 @@ from slurmslice.engines.protocol import (
     SubmitResult,
     TaskLimits,
 )
-from slurmslice.engines.slurm.job_states import find_blocking_reason
+from slurmslice.engines.slurm.pending_reasons import find_blocking_reason
 from slurmslice.engines.slurm.sbatch_result import suggest_change
 from slurmslice.errors import BadInputError, NoAnswerError, UnusableSlurmError
 from slurmslice.sbatch.resource_request import ResourceRequest

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from slurmslice.actions.poll import PollResult
 from slurmslice.cli.output.console import colored_state, emit_note, print_line, print_note
 from slurmslice.cli.output.preview import relative_path
+from slurmslice.engines.protocol import BlockingReason
 from slurmslice.notes import Note
 from slurmslice.plan.run_script import library_note
 from slurmslice.reports.code_versions import other_code_note
@@ -114,7 +115,10 @@ def _commands_to_continue(run: Run) -> str:
 
 
 def notes_on_blocked_slices(run: Run) -> tuple[Note, ...]:
-    """Return a note on each reason why pending slices cannot start, with the commands to type."""
+    """Return a note on each reason why pending slices may never start, with the commands to type.
+
+    A limit that lets other slices of the run start is no reason for a note.
+    """
     if run.journal_state.held:
         return ()
     # An array held for the throttle is not blocked: the process that follows the run releases it.
@@ -124,18 +128,28 @@ def notes_on_blocked_slices(run: Run) -> tuple[Note, ...]:
     blockers = {
         text: run.engine.find_blocking_reason(text) for text in run.statuses.reasons(pending)
     }
+    any_runs = State.RUNNING in run.statuses.state_counts()
     notes = []
     for blocker in dict.fromkeys(filter(None, blockers.values())):
-        rows = [row for row in pending if blockers[run.statuses[row].reason] == blocker]
-        keys = key_ranges([run.table.keys[row] for row in rows])
-        message = f"{keys}: will not start ({blocker.slurm_reason}), it {blocker.explanation}."
-        job = (run.array_task_of(run.statuses[rows[0]]) or "").partition("_")[0]
-        advice = blocker.advice.format(job=job) or _how_to_resubmit(
-            run, rows, blocker.options_to_change
-        )
-        names = {"keys": keys, "reason": blocker.slurm_reason}
-        notes.append(Note("will-not-start", f"{message}\n{advice}", names))
+        if not (blocker.may_pass and any_runs):
+            rows = [row for row in pending if blockers[run.statuses[row].reason] == blocker]
+            notes.append(_note_on_blocked(run, rows, blocker))
     return (*notes, *_notes_on_unknown_slices(run))
+
+
+def _note_on_blocked(run: Run, rows: Sequence[int], blocker: BlockingReason) -> Note:
+    keys = key_ranges([run.table.keys[row] for row in rows])
+    job = (run.array_task_of(run.statuses[rows[0]]) or "").partition("_")[0]
+    modal = "may" if blocker.may_pass else "will"
+    lines = [f"{keys}: {modal} not start ({blocker.slurm_reason}), it {blocker.explanation}."]
+    if blocker.advice:
+        lines.append(blocker.advice.format(job=job))
+    if blocker.options_to_change or not blocker.advice:
+        lines.append(_how_to_resubmit(run, rows, blocker.options_to_change))
+    message, fields = "\n".join(lines), {"keys": keys, "reason": blocker.slurm_reason}
+    if blocker.may_pass:
+        return Note("may-not-start", message, fields)
+    return Note("will-not-start", message, fields)
 
 
 UNKNOWN_AFTER_S = 600.0
@@ -203,9 +217,10 @@ def _after_hold(run: Run, any_failed: bool) -> str:
     directory = _place_to_repair(run)
     where = f"Repair:        {directory}\n" if directory else ""
     line = f"slurmslice resubmit {name} --max-failures none"
+    what = "All further attempts are" if run.finished else "The rest is"
     repaired = f"Then:          {line}\n" if any_failed else ""
     return (
-        f"The rest is {run.journal_state.held}.\n{why}{where}{repaired}"
+        f"{what} {run.journal_state.held}.\n{why}{where}{repaired}"
         f"To go on anyway: slurmslice run {name} --max-failures none"
     )
 

@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from slurmslice.engines.slurm.cluster_records import Node, Partition, default_memory
-from slurmslice.engines.slurm.commands import ASSOCIATION_FIELDS, QOS_FIELDS
-from slurmslice.engines.slurm.fields import parse_number, parse_size
 from slurmslice.errors import BadInputError
 from slurmslice.sbatch.options import MEMORY_OPTIONS
 from slurmslice.sbatch.resource_request import NO_REQUEST, ResourceRequest
@@ -171,103 +169,6 @@ def why_none_fits(request: ResourceRequest, nodes: Iterable[Node]) -> str:
 def _tasks_on_node(cpus: int, task_cpus: int, mem_mib: int, task_mem_mib: int) -> int:
     by_cpu = cpus // task_cpus
     return min(by_cpu, mem_mib // task_mem_mib) if task_mem_mib else by_cpu
-
-
-def enforces_limits(settings: Mapping[str, str]) -> bool:
-    """True if the cluster enforces accounting limits (slurm.conf(5), AccountingStorageEnforce)."""
-    return bool({"limits", "safe"} & set(settings.get("AccountingStorageEnforce", "").split(",")))
-
-
-def running_limits(
-    associations: str, qualities: str, request: ResourceRequest
-) -> Iterator[tuple[int, str]]:
-    """Yield the accounting limits of tasks running at once: a number of tasks, and the reason.
-
-    Args:
-        associations: the answer to ``commands.sacctmgr_associations``; invalid lines are ignored.
-        qualities: the answer to ``commands.sacctmgr_qos``, likewise.
-        request: of one task, as ``effective_request`` returns it.
-    """
-    association_rows, qos_rows = _limit_rows(associations, qualities, request)
-    for row in association_rows:
-        yield from _running_limits_of(row, ("MaxJobs", "GrpJobs"), ("GrpTRES",), request)
-    for row in qos_rows:
-        yield from _running_limits_of(
-            row, ("MaxJobsPU", "GrpJobs"), ("GrpTRES", "MaxTRESPU"), request
-        )
-
-
-def submit_limits(
-    associations: str, qualities: str, request: ResourceRequest, settings: Mapping[str, str]
-) -> Iterator[tuple[int, str]]:
-    """Yield the limits of a user's tasks in the queue, running ones included.
-
-    ``MaxJobCount`` counts the jobs of all users. Each array task counts as one job.
-
-    Args:
-        associations: the answer to ``commands.sacctmgr_associations``; invalid lines are ignored.
-        qualities: the answer to ``commands.sacctmgr_qos``, likewise.
-        request: of one task.
-        settings: the settings of ``scontrol show config``.
-
-    Yields:
-        a number of tasks, and the reason.
-    """
-    jobs = parse_number(settings.get("MaxJobCount", ""))
-    if jobs is not None:
-        yield jobs, f"MaxJobCount is {jobs}"
-    association_rows, qos_rows = _limit_rows(associations, qualities, request)
-    for row in association_rows:
-        yield from _count_limits(row, ("MaxSubmit", "GrpSubmit"))
-    for row in qos_rows:
-        yield from _count_limits(row, ("MaxSubmitPU", "MaxSubmitPA", "GrpSubmit"))
-
-
-def _limit_rows(
-    associations: str, qualities: str, request: ResourceRequest
-) -> tuple[list[dict[str, str]], list[dict[str, str]]]:
-    """Return the associations and the qualities of service that apply to a task."""
-    association_rows = [
-        row
-        for row in _parse_table(associations, ASSOCIATION_FIELDS)
-        if row["Account"] == request.get("account", row["DefaultAccount"])
-        and row["Partition"] in {"", request.partition}
-    ]
-    default = {row["DefaultQOS"] or row["QOS"] for row in association_rows}
-    names = {request["qos"]} if "qos" in request else default
-    return association_rows, [
-        row for row in _parse_table(qualities, QOS_FIELDS) if row["Name"] in names
-    ]
-
-
-def _parse_table(text: str, fields: Sequence[str]) -> Iterator[dict[str, str]]:
-    rows = (line.split("|") for line in text.split("\n"))
-    return (dict(zip(fields, row, strict=True)) for row in rows if len(row) == len(fields))
-
-
-def _running_limits_of(
-    row: Mapping[str, str],
-    counts: Iterable[str],
-    resources: Iterable[str],
-    request: ResourceRequest,
-) -> Iterator[tuple[int, str]]:
-    yield from _count_limits(row, counts)
-    for key in resources:
-        for resource in row[key].split(","):
-            name, _, amount = resource.partition("=")
-            cpus = parse_number(amount) if name == "cpu" else None
-            size = parse_size(amount if amount[-1:].isalpha() else f"{amount}M")
-            if cpus is not None:
-                yield cpus // request.cpus, f"{key} is {resource}"
-            if name == "mem" and size and request.mem_mib:
-                yield size // (request.mem_mib << 20), f"{key} is {resource}"
-
-
-def _count_limits(row: Mapping[str, str], keys: Iterable[str]) -> Iterator[tuple[int, str]]:
-    for key in keys:
-        jobs = parse_number(row[key])
-        if jobs is not None:
-            yield jobs, f"{key} is {jobs}"
 
 
 def max_array_tasks(settings: Mapping[str, str]) -> int:

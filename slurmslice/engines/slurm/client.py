@@ -10,7 +10,13 @@ import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
-from slurmslice.engines.slurm import capacity, cluster_records, commands, environment, job_records
+from slurmslice.engines.slurm import (
+    account_limits,
+    cluster_records,
+    commands,
+    environment,
+    job_records,
+)
 from slurmslice.engines.slurm.versions import parse_release
 from slurmslice.errors import BadInputError, EngineError, NoAnswerError, UnusableSlurmError
 from slurmslice.sbatch.option_table import Option, Release
@@ -99,21 +105,27 @@ class SlurmClient:
         return self._settings
 
     def limit_tables(self) -> tuple[str, str]:
-        """Return sacctmgr's tables of the user's associations and of all QOS, fetched once.
+        """Return sacctmgr's tables of the user's and all accounts' associations, and of all QOS.
+
+        They are fetched once.
 
         Both are empty if the cluster does not enforce their limits, or sacctmgr does not answer.
         """
         if self._limit_tables is None:
-            if not capacity.enforces_limits(self.cluster_config()):
+            if not account_limits.enforces_limits(self.cluster_config()):
                 return "", ""
             try:
                 user = pwd.getpwuid(os.getuid()).pw_name
+                queries = (
+                    commands.sacctmgr_associations(user),
+                    commands.sacctmgr_accounts(self.cluster_config().get("ClusterName", "")),
+                    commands.sacctmgr_qos(),
+                )
                 with ThreadPoolExecutor() as pool:  # each query of slurmdbd takes 0.3 s
-                    queries = commands.sacctmgr_associations(user), commands.sacctmgr_qos()
-                    associations, qualities = pool.map(self.query, queries)
+                    users, accounts, qualities = pool.map(self.query, queries)
             except (KeyError, NoAnswerError):
                 return "", ""
-            self._limit_tables = associations, qualities
+            self._limit_tables = f"{users}\n{accounts}", qualities
         return self._limit_tables
 
     def sbatch_options(self) -> Mapping[str, Option]:

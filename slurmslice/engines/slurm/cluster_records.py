@@ -30,6 +30,7 @@ class Partition:
         default_time_s: the time limit of a job that requests none, seconds; None if the
             partition sets no default (Slurm uses the longest limit then).
         node_count: the number of its nodes, listed by sinfo or not; None if unknown.
+        has_qos: it has a quality of service of its own, whose limits replace those of the group.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Partition:
     default_mem: tuple[int, str] | None
     default_time_s: int | None = None
     node_count: int | None = None
+    has_qos: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +108,7 @@ def _parse_partition(line: str) -> Partition:
         default_memory(values),
         _parse_limit(values.get("DefaultTime", "")),
         parse_number(values.get("TotalNodes", "")),
+        values.get("QoS", "N/A") not in {"N/A", "(null)", ""},
     )
 
 

@@ -34,6 +34,7 @@ ASSOCIATION_FIELDS = (
     *("DefaultAccount", "Account", "Partition", "DefaultQOS", "QOS", "GrpTRES", "GrpJobs"),
     *("MaxJobs", "GrpSubmit", "MaxSubmit"),
 )
+ACCOUNT_FIELDS = ("Account", "ParentName", "GrpTRES", "GrpJobs", "GrpSubmit")
 QOS_FIELDS = (
     *("Name", "GrpTRES", "GrpJobs", "MaxTRESPU", "MaxJobsPU", "GrpSubmit", "MaxSubmitPU"),
     "MaxSubmitPA",
@@ -207,6 +208,13 @@ def sacctmgr_associations(user: str) -> Argv:
     """Query the limits of a user, one line per association."""
     fields = ",".join(ASSOCIATION_FIELDS)
     return ("sacctmgr", "-nP", "show", "user", f"name={user}", "withassoc", f"format={fields}")
+
+
+def sacctmgr_accounts(cluster: str) -> Argv:
+    """Query the limits of all accounts of a cluster; a limit of an account is not a user's row."""
+    fields = ",".join(ACCOUNT_FIELDS)
+    where = ("where", f"cluster={cluster}", "user=")
+    return ("sacctmgr", "-nP", "show", "assoc", *where, f"format={fields}")
 
 
 def sacctmgr_qos() -> Argv:

@@ -23,7 +23,7 @@ from slurmslice.engines.slurm.client import (
     SlurmClient,
     no_answer_error,
 )
-from slurmslice.engines.slurm.job_states import find_blocking_reason
+from slurmslice.engines.slurm.pending_reasons import find_blocking_reason
 from slurmslice.engines.slurm.queue_capacity import ClusterCapacity
 from slurmslice.engines.slurm.sbatch_result import parse_sbatch_result, suggest_change
 from slurmslice.engines.slurm.slurm_health import ClusterHealth

@@ -129,12 +129,12 @@ def variable_notes(sent: Collection[str], dropped: Collection[str]) -> tuple[Not
     ours = [name for name in own if _option_name(name) in OWNED_OPTIONS]
     others, notes = len(dropped) - len(own), []
     if used:
-        message = f"sbatch also reads {', '.join(used)}: the script does not set these options."
+        message = f"sbatch also reads {', '.join(used)}, because nothing else sets their options."
         notes.append(Note("variables-used", message, {"names": used}))
     if own:
         typed = [name for name in own if name not in ours]
         parts = [f"the script or the command sets the options of {', '.join(typed)}"] * bool(typed)
-        parts += [f"slurmslice sets those of {', '.join(ours)}"] * bool(ours)
+        parts += [f"slurmslice sets the options of {', '.join(ours)}"] * bool(ours)
         message = f"Variables not passed to sbatch: {'; '.join(parts)}."
         notes.append(Note("variables-dropped", message, {"names": own}))
     if others:

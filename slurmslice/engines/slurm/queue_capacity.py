@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from slurmslice.engines.protocol import QueueCapacity, TaskLimits
 from slurmslice.engines.slurm import (
+    account_limits,
     capacity,
     cluster_records,
     commands,
@@ -65,7 +66,7 @@ class ClusterCapacity:
             int(settings["MaxArraySize"]),
             capacity.max_array_tasks(settings),
         )
-        limits = list(capacity.submit_limits(*self._slurm.limit_tables(), request, settings))
+        limits = list(account_limits.submit_limits(*self._slurm.limit_tables(), request, settings))
         if not limits:
             return QueueCapacity(size, max_tasks_per_array)
         records = self._slurm.query_queue(commands.squeue_user(os.getuid(), ended=False))
@@ -105,7 +106,7 @@ class ClusterCapacity:
         lack = capacity.why_none_fits(effective, nodes)
         why = f"{fitting} fit into the usable nodes of {names}"
         by_nodes = fitting, f"{why}: {lack}" if lack else why
-        limits = capacity.running_limits(*self._slurm.limit_tables(), effective)
+        limits = account_limits.running_limits(*self._slurm.limit_tables(), effective)
         return min([by_nodes, *limits])
 
     def _nodes_of(
@@ -126,7 +127,11 @@ class ClusterCapacity:
             return ""  # a reservation may have other nodes, and another partition
         if too_long := capacity.why_too_long(request, partitions):
             return "" if self._may_lift_time_limits() else too_long
-        return unsatisfiable.why_too_large(request, settings, self._nodes_of(partitions))
+        too_large = unsatisfiable.why_too_large(request, settings, self._nodes_of(partitions))
+        if too_large or any(partition.has_qos for partition in partitions):
+            return too_large  # the limits of a partition's QOS replace those of the group
+        effective = capacity.effective_request(request, settings, partitions[0])
+        return account_limits.why_above_limits(*self._slurm.limit_tables(), effective)
 
     def _refuses_unknown_partitions(self) -> bool:
         """True if no plugin and no other cluster may know the partition: sbatch refuses it then.

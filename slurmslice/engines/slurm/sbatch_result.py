@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 
 from slurmslice.engines.protocol import SubmitResult
-from slurmslice.engines.slurm.job_states import find_blocking_reason
+from slurmslice.engines.slurm.pending_reasons import find_blocking_reason
 from slurmslice.errors import (
     SubmissionRejectedError,
     SubmissionUnclearError,
@@ -92,7 +92,7 @@ def suggest_change(text: str) -> tuple[str, str]:
         options to change (``-t TIME``), and a hint; each empty if there is none.
     """
     reason = find_blocking_reason(text)  # refusals and pending jobs name limits alike
-    if reason is not None and reason.options_to_change:
+    if reason is not None and reason.options_to_change and not reason.may_pass:
         return reason.options_to_change, ""
     found = (rest for pattern, *rest in _SUGGESTIONS if re.search(pattern, text, re.IGNORECASE))
     options, hint = next(found, ("", ""))

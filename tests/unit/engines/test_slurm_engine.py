@@ -14,7 +14,13 @@ from pathlib import Path
 import pytest
 
 from slurmslice.engines.protocol import TaskLimits
-from slurmslice.engines.slurm import SlurmEngine, capacity, cluster_records, commands
+from slurmslice.engines.slurm import (
+    SlurmEngine,
+    account_limits,
+    capacity,
+    cluster_records,
+    commands,
+)
 from slurmslice.errors import EngineError, NoAnswerError, UnusableSlurmError
 from slurmslice.sbatch.resource_request import ResourceRequest
 from slurmslice.status.identity import JobIdentity
@@ -552,7 +558,7 @@ def test_running_limits_as_recorded() -> None:
     """Recorded from sacctmgr with MaxJobs=7 on the user and limits on the QOS."""
     request = a_request(cpus=2, mem_mib=200)
     texts = load("sacctmgr-associations").text, load("sacctmgr-qos").text
-    assert set(capacity.running_limits(*texts, request)) == {
+    assert set(account_limits.running_limits(*texts, request)) == {
         (7, "MaxJobs is 7"),
         (5, "MaxJobsPU is 5"),
         (6, "GrpTRES is cpu=12"),
@@ -565,7 +571,7 @@ def test_submit_limits_as_recorded() -> None:
     """All limits of the tasks in the queue, as recorded."""
     texts = load("sacctmgr-associations").text, load("sacctmgr-qos").text
     settings = {"MaxJobCount": "10000"}
-    assert set(capacity.submit_limits(*texts, a_request(), settings)) == {
+    assert set(account_limits.submit_limits(*texts, a_request(), settings)) == {
         (10000, "MaxJobCount is 10000"),
         (50, "MaxSubmit is 50"),
         (60, "GrpSubmit is 60"),
@@ -581,7 +587,7 @@ def test_submit_limits_as_recorded() -> None:
 )
 def test_limits_count_only_if_enforced(enforced: str, counts: bool) -> None:
     """slurm.conf(5), AccountingStorageEnforce."""
-    assert capacity.enforces_limits({"AccountingStorageEnforce": enforced}) is counts
+    assert account_limits.enforces_limits({"AccountingStorageEnforce": enforced}) is counts
 
 
 def test_limits_not_enforced_are_not_queried(halo: SlurmEngine, tmp_path: Path) -> None:
@@ -767,6 +773,50 @@ def test_requests_that_can_never_run(
     program(tmp_path, "sacctmgr", "echo DenyOnLimit")
     assert halo.limits(ResourceRequest(options)).impossible_reason.startswith(never)
     assert bool(halo.limits(ResourceRequest(options)).impossible_reason) == bool(never)
+
+
+ACCOUNTS = "a|b|||\nb|root|cpu=3,mem=1G,gres/gpu=2||\nroot||||\nc|root|cpu=1||"
+
+
+@pytest.mark.parametrize(
+    ("options", "qos", "never"),
+    [
+        ((("cpus-per-task", "4"),), "normal|||||||", "GrpTRES is cpu=3"),
+        ((("mem", "1025M"),), "normal|||||||", "GrpTRES is mem=1G"),
+        ((("cpus-per-task", "3"),), "normal|||||||", ""),
+        ((("cpus-per-task", "2"), ("account", "b")), "normal|||||||", ""),  # not of this user
+        ((("cpus-per-task", "4"),), "normal|cpu=9||||||", ""),  # the QOS has another limit
+        ((("cpus-per-task", "4"),), "normal|||cpu=2||||", "MaxTRESPU is cpu=2"),
+        ((("cpus-per-task", "2"),), "normal|cpu=1||||||", "GrpTRES is cpu=1"),
+        ((("cpus-per-task", "4"), ("reservation", "x")), "normal|||||||", ""),
+    ],
+)
+def test_a_task_above_a_group_limit_can_never_run(
+    halo: SlurmEngine, tmp_path: Path, options: tuple[tuple[str, str], ...], qos: str, never: str
+) -> None:
+    """Slurm accepts it, and it waits for ever. The limits of accounts above count (seen)."""
+    bodies = f'*withassoc*) echo "a|a|||normal|||||";; *user=*) echo "{ACCOUNTS}";;'
+    program(tmp_path, "sacctmgr", f'case "$*" in {bodies} *) echo "{qos}";; esac')
+    limits = halo.limits(ResourceRequest(options))
+    assert limits.impossible_reason.startswith(never)
+    assert bool(limits.impossible_reason) == bool(never)
+    if never:
+        assert limits.at_once == 0
+        config = load("config").text
+        (tmp_path / "config").write_text(re.sub(r"(JobSubmitPlugins +=) .*", r"\1 lua", config))
+        changed = SlurmEngine({"PATH": f"{tmp_path}:/usr/bin:/bin"})
+        assert not changed.limits(ResourceRequest(options)).impossible_reason
+
+
+def test_the_qos_of_a_partition_replaces_group_limits(halo: SlurmEngine, tmp_path: Path) -> None:
+    """Its limits are not asked for, so no refusal is certain."""
+    bodies = f'*withassoc*) echo "a|a|||normal|||||";; *user=*) echo "{ACCOUNTS}";;'
+    program(tmp_path, "sacctmgr", f'case "$*" in {bodies} *) echo "normal|||||||";; esac')
+    text = load("partitions").text
+    assert "QoS=N/A" in text
+    (tmp_path / "partitions").write_text(text.replace("QoS=N/A", "QoS=big"))
+    limits = halo.limits(ResourceRequest((("cpus-per-task", "4"),)))
+    assert (limits.at_once, limits.impossible_reason) == (0, "")
 
 
 def test_a_node_that_is_down_may_return(halo: SlurmEngine, tmp_path: Path) -> None:

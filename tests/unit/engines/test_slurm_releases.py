@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from slurmslice.engines.slurm import (
-    capacity,
+    account_limits,
     cluster_records,
     find_job,
     job_records,
@@ -165,7 +165,7 @@ def test_cluster_records(release: str) -> None:
         "1001",
         (100, "cpu"),
     )
-    assert capacity.enforces_limits(settings)
+    assert account_limits.enforces_limits(settings)
     found = cluster_records.parse_partitions(load("cluster-partitions", release).text)
     assert [(p.name, p.default, p.state, p.max_time_s) for p in found] == [
         ("main", True, "UP", None), ("scavenge", False, "UP", None), ("short", False, "UP", 300),
@@ -176,7 +176,7 @@ def test_cluster_records(release: str) -> None:
     }
     # Of 16 CPUs, two or more are busy at the time of the query.
     assert 10 <= sum(node.free_cpus for node in nodes if node.partition == "main") <= 16
-    limits = capacity.submit_limits(
+    limits = account_limits.submit_limits(
         load("cluster-associations", release).text, load("cluster-qos", release).text, a_request(),
         settings,
     )  # fmt: skip
