@@ -191,7 +191,7 @@ def test_a_node_dies(rough: Site, roughly: Path) -> None:
         last.all("NODE_FAIL")
         assert "node" in str(last.record("0")["reason"])
         until(lambda: all(kept.look()[key] == "PENDING" for key in hit), "what it hit to wait")
-        assert rough.slurmslice("resubmit", "kept", cwd=more).returncode == 0
+        assert rough.slurmslice("resubmit", "kept", cwd=more).returncode == 5
         kept.all("RUNNING")
         assert len(events(more, "kept", "intent")) == 1
         for directory in (once, more):
@@ -218,7 +218,7 @@ def test_preempted(rough: Site, roughly: Path) -> None:
     try:
         cheap.all("PREEMPTED")
         scavenge.all("PENDING")
-        assert rough.slurmslice("resubmit", "scavenge", cwd=back).returncode == 0
+        assert rough.slurmslice("resubmit", "scavenge", cwd=back).returncode == 5
         assert len(events(back, "scavenge", "intent")) == 1
     finally:
         by_hand(rough, "scancel", large)
@@ -256,7 +256,7 @@ def test_renamed_and_preempted(rough: Site, roughly: Path) -> None:
         run.all("PENDING")
         later = rough.later(130, "status", "scavenge", cwd=roughly)
         assert later.returncode == 0, later.stderr  # long after the lines of their SIGTERM
-        assert rough.slurmslice("resubmit", "scavenge", cwd=roughly).returncode == 0
+        assert rough.slurmslice("resubmit", "scavenge", cwd=roughly).returncode == 5
         assert len(events(roughly, "scavenge", "intent")) == 1
     finally:
         by_hand(rough, "scancel", large)
@@ -368,7 +368,7 @@ def test_a_slice_that_still_saves_is_not_resubmitted(rough: Site) -> None:
         finally:
             cluster_of(site).start("slurmctld")
         nothing = site.slurmslice("resubmit", "own", "--state", "CANCELLED", cwd=own)
-        assert nothing.returncode == 0, nothing.stderr
+        assert nothing.returncode == 5, nothing.stderr
         assert noted(nothing.stderr, "nothing-to-resubmit") == [{"states": {"COMPLETING": "0"}}]
         assert len(events(own, "own", "intent")) == 1
         cancelled.all("COMPLETING")
