@@ -193,15 +193,38 @@ def state_reason(report: TaskReport) -> str:
         case State.PREEMPTED:
             return "preempted by another job, and not restarted"
         case State.RUNNING:
-            return f"running on {report.node}" if report.node else "running"
+            return (f"running on {report.node}" if report.node else "running") + _restarts(report)
         case State.COMPLETING:
             return "ending: Slurm cleans its node"
         case State.PENDING:
-            return f"in the queue: {report.reason}" if report.reason else "in the queue"
+            where = f"in the queue: {report.reason}" if report.reason else "in the queue"
+            return f"waits to run again{_restarts(report)}; {where}" if report.restarts else where
         case State.CANCELLED if " by " in report.word:
             return f"cancelled by user {_user_label(report.word.partition(' by ')[2])}"
         case _:
             return report.reason or report.word or report.state.lower().replace("_", " ")
+
+
+def restart_reason(ended: State, queue: TaskReport) -> str:
+    """Describe a task that Slurm runs again.
+
+    Args:
+        ended: the end of its last start.
+        queue: its report in the queue.
+    """
+    cause = _RESTART_CAUSES.get(ended, f"{ended} before")
+    if queue.state is State.PENDING and not queue.restarts:
+        return f"{cause}, waits to run again; {state_reason(queue)}"
+    return f"{cause}, {state_reason(queue)}"
+
+
+_RESTART_CAUSES = {State.PREEMPTED: "preempted", State.NODE_FAIL: "its node failed"}
+
+
+def _restarts(report: TaskReport) -> str:
+    if not report.restarts:
+        return ""
+    return "; 1 restart" if report.restarts == 1 else f"; {report.restarts} restarts"
 
 
 def _user_label(user: str) -> str:

@@ -9,7 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from slurmslice.script.progress_lines import SlotProgress, signal_number
-from slurmslice.status.exit_reason import refine_exit, report_from_progress, state_reason
+from slurmslice.status.exit_reason import (
+    refine_exit,
+    report_from_progress,
+    restart_reason,
+    state_reason,
+)
 from slurmslice.status.observation import FACT_NAMES, AttemptFacts, TaskReport
 from slurmslice.status.states import BEGUN_STATES, EvidenceSource, State
 
@@ -143,7 +148,7 @@ def _final_in_accounting(
         return replace(known, reason=f"{report.state}, and {_unknown_word(queue)}")
     ending = queue is not None and queue.state is State.COMPLETING
     if queue is not None and not ending and not queue.state.final:
-        reason = f"restarted by Slurm after {report.state}; {queue.reason or queue.word}"
+        reason = restart_reason(report.state, queue)
         return _with_report(known, queue, EvidenceSource.QUEUE, reason)
     if queue is not None and ending and report.state is not State.COMPLETED:
         # After a time limit or scancel, processes may save their work for KillWait

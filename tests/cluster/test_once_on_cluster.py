@@ -197,7 +197,7 @@ def resubmits(site: Site, directory: Path) -> Mapping[str, int]:
         codes += at_once(site, directory, *[["resubmit", "o"]] * 2)
         write(site, directory / "go", "")
         codes.append(running.result().returncode)
-    assert set(codes) == {0}, codes
+    assert set(codes) <= {0, 5}, codes  # 5: another process was faster
     return {**dict.fromkeys(KEYS, 2), "k5": 1}
 
 
@@ -214,7 +214,7 @@ def cancels(site: Site, directory: Path) -> Mapping[str, int]:
     assert site.status(directory, "o")["counts"] == {"CANCELLED": 6}
     write(site, directory / "go", "")
     again = ["resubmit", "o", "--state", "CANCELLED"]
-    assert set(at_once(site, directory, again, again)) == {0}
+    assert set(at_once(site, directory, again, again)) <= {0, 5}
     return dict.fromkeys(KEYS, 1)
 
 

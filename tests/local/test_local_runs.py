@@ -434,7 +434,7 @@ def test_a_held_run_tells_one_story(here: Here) -> None:
     work = f'[ "$SLICE" -gt 0 ] || exit 1; until {held}; do sleep 0.02; done'
     line = ("--throttle", "1", "--max-failures", "1", "--interval", "0.1")
     ran = here("run", "--engine", "local", "-a", "0-199", "--name", "r", *line, "--shell", work)
-    assert ran.returncode == 4, ran.stderr
+    assert ran.returncode == 6, ran.stderr
     slices = here.status("r")["slices"]
     waiting = [one for one in slices if one["state"] == "WAITING"]
     assert {one["state"] for one in slices} <= {"FAILED", "COMPLETED", "WAITING"}

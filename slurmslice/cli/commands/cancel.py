@@ -17,7 +17,6 @@ from slurmslice.cli.options.common import (
 )
 from slurmslice.cli.output.console import emit_note
 from slurmslice.cli.output.refresh import refresh, wait_for_doubts_with_note
-from slurmslice.cli.output.summary import NOTHING_TO_DO
 from slurmslice.reports.counts import count_text, key_ranges
 from slurmslice.system.shell_quoting import quote_words
 
@@ -42,8 +41,7 @@ def command(words: tuple[str, ...], dry_run: bool) -> int:
     )
     if not unfinished_rows:
         emit_note("nothing-to-cancel", "Nothing was cancelled: these slices have ended.")
-        return NOTHING_TO_DO
-    if dry_run:
+    elif dry_run:
         message = f"Would cancel {count_text(slices)}: {which}"
         emit_note("would-cancel", message, slices=slices, keys=which)
     else:

@@ -28,6 +28,7 @@ from slurmslice.cli.output.submissions import (
     submit_or_show,
     use_new_environment,
 )
+from slurmslice.cli.output.summary import NOTHING_TO_DO
 from slurmslice.plan.batches import may_resubmit
 from slurmslice.reports.counts import count_text, counts_by_state
 from slurmslice.run.run import Run
@@ -105,7 +106,8 @@ def _what_to_type_instead(now: Collection[State], rows: Sequence[int] | None, ru
     return ""
 
 
-def _note_nothing(rows: Sequence[int] | None, chosen: Collection[State] | None, run: Run) -> None:
+def _note_nothing(rows: Sequence[int] | None, chosen: Collection[State] | None, run: Run) -> int:
+    """Print that no slice can be submitted again, and return the exit code."""
     now = counts_by_state(run, rows)
     states = ", ".join(f"{len(c.rows)} {c.state} ({c.keys}: {c.why})" for c in now)
     possible = sorted(filter(may_resubmit, chosen or ()))
@@ -127,3 +129,4 @@ def _note_nothing(rows: Sequence[int] | None, chosen: Collection[State] | None, 
             "cancel-not-finished",
             "Slurm has not removed the cancelled slices yet. Try again in a moment.",
         )
+    return NOTHING_TO_DO

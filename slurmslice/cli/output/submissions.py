@@ -24,7 +24,6 @@ from slurmslice.cli.output.refresh import refresh, wait_for_doubts_with_note
 from slurmslice.cli.output.summary import (
     HELD,
     NOT_FINISHED,
-    NOTHING_TO_DO,
     next_step,
     suggest_options,
     waiting_count,
@@ -47,7 +46,7 @@ def submit_or_show(
     *,
     verb: str,
     again: Callable[[Sequence[str]], Sequence[str]],
-    nothing: Callable[[Run], None],
+    nothing: Callable[[Run], int],
 ) -> int:
     """Submit the chosen slices, or show the submissions if the run is read-only.
 
@@ -57,7 +56,7 @@ def submit_or_show(
         changes: sbatch options that change their request.
         verb: the verb that was typed.
         again: returns the words of a command that chooses the same slices with the given options.
-        nothing: prints that there is nothing to do.
+        nothing: prints that there is nothing to do, and returns the exit code.
 
     Returns:
         the exit code.
@@ -81,8 +80,7 @@ def submit_or_show(
         note_run_kept(run, (verb, run.record.name, *again(again_with)), changed=bool(options))
         raise
     if not outcome.accepted and not run.journal_state.queue:
-        nothing(run)
-        return NOTHING_TO_DO
+        return nothing(run)
     return _finish(run, outcome)
 
 
@@ -234,7 +232,7 @@ def note_waiting(run: Run, outcome: SubmitOutcome) -> None:
 _SHOWN = 5
 
 
-def show_plan(run: Run, plan: Plan, nothing: Callable[[Run], None]) -> int:
+def show_plan(run: Run, plan: Plan, nothing: Callable[[Run], int]) -> int:
     """Print the first submissions of a plan and the number of others, or ``nothing``.
 
     Returns:
@@ -247,8 +245,7 @@ def show_plan(run: Run, plan: Plan, nothing: Callable[[Run], None]) -> int:
     submissions = plan.submissions(run)
     first = list(islice(submissions, _SHOWN))
     if not first:
-        nothing(run)
-        return NOTHING_TO_DO
+        return nothing(run)
     for submission in first:
         _show_submission(run, submission)
     rest = list(submissions)
@@ -263,9 +260,10 @@ def show_plan(run: Run, plan: Plan, nothing: Callable[[Run], None]) -> int:
     return 0
 
 
-def nothing_waits(run: Run) -> None:
-    """Print that no slice of the run waits."""
+def nothing_waits(run: Run) -> int:
+    """Print that no slice of the run waits. That is what ``submit`` is for: the exit code is 0."""
     emit_note("nothing-waits", "No slice of this run waits to be submitted.")
+    return 0
 
 
 def _show_submission(run: Run, submission: PlannedSubmission) -> None:

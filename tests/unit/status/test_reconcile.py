@@ -307,6 +307,33 @@ def test_a_failed_setup_is_named_in_the_reason() -> None:
 IN_SETUP = "slurmslice setup job=7 restart=1 at=1799999000 host=n3 exit={}{}\n"
 
 
+@pytest.mark.parametrize(
+    ("accounting", "queue", "words"),
+    [
+        (
+            State.PREEMPTED,
+            replace(PENDING, restarts=1),
+            ("preempted", "again", "1 restart", "Priority"),
+        ),
+        (State.PREEMPTED, PENDING, ("preempted", "again", "Priority")),
+        (State.PREEMPTED, replace(RUNNING, restarts=2), ("preempted", "n3", "2 restarts")),
+        (State.NODE_FAIL, replace(PENDING, restarts=1), ("node", "again", "1 restart")),
+        (None, replace(PENDING, restarts=3), ("again", "3 restarts", "Priority")),
+        (None, replace(RUNNING, restarts=1), ("n3", "1 restart")),
+    ],
+)  # fmt: skip
+def test_a_restart_is_told(
+    accounting: State | None, queue: TaskReport, words: tuple[str, ...]
+) -> None:
+    """The cause, if accounting has it, and the number of restarts; a first start has none."""
+    report = None if accounting is None else replace(BAD, state=accounting)
+    found = reconcile(KNOWN, said(accounting=report, queue=queue))
+    assert found.state is queue.state
+    assert all(word in found.reason for word in words)
+    first = reconcile(KNOWN, said(queue=replace(queue, restarts=0)))
+    assert not {"restart", "again"} & set(first.reason.replace("s", "").split())
+
+
 @pytest.mark.parametrize("what", [{}, {"accounting_off": True, "accounting_silence": "off"}])
 @pytest.mark.parametrize("restarts", [0, 1])
 def test_a_failed_setup_is_an_end_if_no_source_reports_one(
