@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from slurmslice.actions.create import RunInputs, create_run, make_record
 from slurmslice.run.run import Run
@@ -23,6 +24,10 @@ from tests.support.site import NoSiteError, Site, beside, empty_folder, find_sit
 from tests.support.typed import Typed, on_the_fake_cluster
 
 NewRun = Callable[..., Run]
+
+# No test may depend on how fast the machine is.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture

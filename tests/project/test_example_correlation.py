@@ -52,7 +52,7 @@ def load_example() -> list[Any]:
 
 pairs, catalogue, _, plotting, correlate, make_catalogue, combine = load_example()
 
-LAWS = settings(max_examples=60, deadline=None)
+LAWS = settings(max_examples=60)
 WHOLE = "mill2_fof_sorted.h5"
 
 

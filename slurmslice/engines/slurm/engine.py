@@ -279,7 +279,7 @@ class SlurmEngine:
     ) -> SubmissionRejectedError:
         """Add the person's SBATCH_ variables to a rejection, because they may be its cause."""
         options = [*submission.request, *submission.overrides]
-        found = environment.deciding_variables(self._slurm.environ, options)
+        found = environment.deciding_variables(self._environ_of(submission), options)
         if not found:
             return why
         names = [variable.partition("=")[0] for variable in found]
@@ -287,13 +287,15 @@ class SlurmEngine:
         lines = (why.hint, f"{hint}\nTo leave them out: unset {quote_words(names)}")
         return why.inside("", "\n".join(filter(None, lines)), variables=names)
 
+    def _environ_of(self, submission: SubmitRequest) -> Mapping[str, str]:
+        return self._slurm.environ if submission.environ is None else submission.environ
+
     def _run_sbatch(
         self, submission: SubmitRequest, argv: commands.Argv
     ) -> tuple[process.ProgramResult, tuple[Note, ...]]:
         """Run sbatch; also returns notes on the variables in its environment."""
         options = [*submission.request, *submission.overrides]
-        environ = self._slurm.environ if submission.environ is None else submission.environ
-        env, dropped = environment.for_sbatch(environ, options)
+        env, dropped = environment.for_sbatch(self._environ_of(submission), options)
         return self._slurm.run_sbatch(argv, env), environment.variable_notes(env, dropped)
 
     def _remembers_since(self) -> float:

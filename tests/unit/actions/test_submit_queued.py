@@ -385,9 +385,7 @@ def test_a_queued_request_is_doubled_once(
     assert len(engine.jobs) == 5
 
 
-@settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(1, 120), st.integers(1, 9), st.integers(1, 4), st.integers(1, 11), st.data())
 def test_for_all_sizes_each_slice_runs_once(
     make_run: Callable[..., tuple[Run, FakeEngine]],

@@ -122,9 +122,7 @@ def cancel_others(run: Run, engine: FakeEngine, rows: list[int]) -> None:
     cancel(run, rows)
 
 
-@settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(st.integers(0, 11), min_size=1, max_size=6, unique=True),
     st.sampled_from([submit_others, finish_others, cancel_others]),

@@ -140,7 +140,7 @@ def test_a_node_that_dies_does_not_hold_the_run() -> None:
     slots=st.integers(1, 300), seconds=st.floats(20, 7_200), share=st.floats(0.0, 0.2),
     early=st.floats(0.0001, 1.0), lag=st.floats(0, 120), seed=st.integers(0, 99),
 )  # fmt: skip
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_no_healthy_run_is_held(
     slots: int, seconds: float, share: float, early: float, lag: float, seed: int
 ) -> None:
@@ -162,7 +162,7 @@ def most_failures(run: Simulated, age: float, done: bool) -> float:
     slots=st.integers(1, 60), age=st.floats(1, 7_200), spread=st.floats(0, 0.2),
     lag=st.floats(0, 30), seed=st.integers(0, 99),
 )  # fmt: skip
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @example(slots=50, age=1.0, spread=0.0, lag=0.0, seed=0)
 def test_a_sick_run_is_held(slots: int, age: float, spread: float, lag: float, seed: int) -> None:
     """All slices fail at about the same age: soon the rest is held."""

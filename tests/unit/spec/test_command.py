@@ -60,7 +60,7 @@ def in_bash(text: str, locale: str = "C.UTF-8", **environ: str) -> list[bytes]:
 # -- words to bash --------------------------------------------------------------------------
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 @given(st.lists(WORDS, min_size=1, max_size=5), VALUES, VALUES)
 @example(["a{}b", "{mass}", "${mass}", "\\{}", "`{}`"], "$(touch /tmp/x)`id`'\"\\", "-rf\n\n")
 @pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
@@ -111,7 +111,7 @@ def test_shell_text_is_unchanged() -> None:
     assert command_to_bash(ShellText("a {} {{}} $SLICE\nb")) == "a {} {{}} $SLICE\nb"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(VALUES, max_size=20))
 def test_quote_makes_one_printable_word(values: list[str]) -> None:
     """A quoted text is one word of bash, and printable."""
@@ -271,7 +271,7 @@ def test_files_are_looked_up_on_disk(tmp_path: Path) -> None:
 # -- previews -------------------------------------------------------------------------------
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(WORDS, max_size=3), VALUES)
 def test_preview_is_one_line_with_the_same_effect(args: list[str], key: str) -> None:
     """A preview can be typed into bash, and shows control characters as escapes."""

@@ -79,7 +79,7 @@ def test_a_variable_that_bash_does_not_split(text: str) -> None:
 PIECES = ("$SLICE", '"', "'", "\\", "${SLICE}", "${SLICE%x}", "a", "~", "$(", ")", "=", "x=", "`")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(st.sampled_from(PIECES[:7]), min_size=1, max_size=6).map("".join))
 def test_bash_agrees(word: str) -> None:
     """A word that bash can read is split if, and only if, the scanner finds its variable."""
@@ -90,7 +90,6 @@ def test_bash_agrees(word: str) -> None:
         assert ("SLICE" in names) == (done.stdout != "1\n")
 
 
-@settings(deadline=None)
 @given(
     st.lists(st.sampled_from((*PIECES, "((", "<<E", "\n", "#", "[[", " ", "{", "}"))).map("".join)
 )

@@ -101,7 +101,7 @@ def test_octets_are_the_bytes_of_a_character() -> None:
     assert octal_bytes("\udc80") == ["200"]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.lists(any_bytes(), min_size=1, max_size=4), min_size=1, max_size=40))
 @pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
 def test_bash_restores_the_bytes(locale: str, rows: list[list[str]]) -> None:
