@@ -295,9 +295,11 @@ HELD = 6
 def run_exit_code(run: Run) -> int:
     """Return the exit code of a run.
 
-    It is 0 if every slice is done, 1 if the run is finished otherwise, 6 if its own rule holds it,
-    and 4 if it is not finished.
+    It is 0 if every slice is done, 1 if the run is finished otherwise, 6 if its own rule holds
+    slices or their further attempts, and 4 if it is not finished.
     """
+    if run.journal_state.held and not (run.finished and not rows_with_attempts_left(run)):
+        return HELD
     if not run.finished:
-        return HELD if run.journal_state.held else NOT_FINISHED
+        return NOT_FINISHED
     return 0 if run.succeeded else 1

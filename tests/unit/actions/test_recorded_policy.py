@@ -182,6 +182,15 @@ def test_a_slice_with_attempts_left_does_not_count(typed: Typed, engine: FakeEng
     assert set(engine.held) == {"100", "101"}
 
 
+def test_held_attempts_end_the_run_with_its_own_exit_code(typed: Typed, engine: FakeEngine) -> None:
+    """All slices ran at once and failed: 6, because attempts are left; a release uses them."""
+    many = ("-a", f"0-{FEWEST_FAILURES}", *LINE[2:])
+    assert attempts_made(typed, engine, "run", "--max-attempts", "2", *many) == 1
+    assert typed.code == 6
+    assert attempts_made(typed, engine, "run", "x", "--max-failures", "none") == 2
+    assert typed.code == 1
+
+
 def test_status_tells_the_attempts_left(typed: Typed, engine: FakeEngine) -> None:
     """Slices that failed once or twice have different numbers; a new policy counts at once."""
 

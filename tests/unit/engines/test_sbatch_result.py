@@ -81,7 +81,9 @@ def test_final_refusals_hold_slurms_text(tmp_path: Path, name: str, hint: str) -
         ({"SBATCH_PARTITION": "no such"}, (), ["SBATCH_PARTITION"]),
         ({"SBATCH_QOS": "x", "SBATCH_ACCOUNT": "y"}, (), ["SBATCH_ACCOUNT", "SBATCH_QOS"]),
         ({"SBATCH_PARTITION": "x"}, (("partition", "main"),), []),  # the request outranks it
-        ({"SBATCH_ARRAY_INX": "5", "SLURM_JOB_ID": "1"}, (), []),  # not passed on
+        ({"SBATCH_TIMELIMIT": "5", "SLURM_JOB_ID": "1"}, (), ["SBATCH_TIMELIMIT"]),
+        ({"SBATCH_TIMELIMIT": "5"}, (("time", "9"),), []),
+        ({"SBATCH_OUTPUT": "x", "SBATCH_WAIT": ""}, (), []),  # not passed on
         ({}, (), []),
     ],
 )
