@@ -81,7 +81,7 @@ def test_final_refusals_hold_slurms_text(tmp_path: Path, name: str, hint: str) -
         ({"SBATCH_PARTITION": "no such"}, (), ["SBATCH_PARTITION"]),
         ({"SBATCH_QOS": "x", "SBATCH_ACCOUNT": "y"}, (), ["SBATCH_ACCOUNT", "SBATCH_QOS"]),
         ({"SBATCH_PARTITION": "x"}, (("partition", "main"),), []),  # the request outranks it
-        ({"SBATCH_TIMELIMIT": "5", "SLURM_JOB_ID": "1"}, (), []),  # not passed on
+        ({"SBATCH_OUTPUT": "x", "SLURM_JOB_ID": "1"}, (), []),  # not passed on
         ({}, (), []),
     ],
 )
