@@ -421,7 +421,7 @@ def test_nothing_is_completed_while_the_library_is_changed(
     ended(run, engine, DONE)
     damage(run.directory.library, how)
     polled = poll(run)
-    assert run.statuses.state_counts() == {State.SUBMITTED: 2}
+    assert run.statuses.state_counts() == {State.COMPLETING: 2}
     assert [note.code for note in polled.notes] == ["library-changed"]
     seen = run.directory.states.stat().st_size
     poll(run)
@@ -462,7 +462,7 @@ def test_a_slice_that_began_may_not_be_visible_yet(
     submit(run, choose_waiting(None), {}, "submit")
     engine.end("100", 0, State.FAILED, exit_code=125, ended_at=int(clock.now))
     poll(run)
-    assert run.statuses.state(0) is State.SUBMITTED
+    assert run.statuses.state(0) is State.COMPLETING
     run.directory.task_log_path(1, 0).write_text(
         LINE.format("start", "") + LINE.format("end", " exit=125")
     )

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import click
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from slurmslice.actions.cancel import rows_to_cancel
@@ -116,7 +116,7 @@ def seen(task: Task, known: SliceStatus, when: int, *, silent: bool) -> SliceSta
     )
 
 
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(clusters(), st.lists(st.tuples(st.integers(1, 60), st.booleans()), max_size=12))
 def test_never_more_slices_run_than_the_throttle_allows(
     tasks: Sequence[Task], polls: Sequence[tuple[int, bool]]

@@ -26,6 +26,7 @@ from slurmslice.sbatch.resource_request import ResourceRequest
 from slurmslice.status.identity import JobIdentity
 from slurmslice.status.observation import Observation, SourceAnswer
 from slurmslice.status.states import State
+from slurmslice.system.shell_quoting import quote
 from tests.recorded import calls, load, program, replay, seen_environment
 from tests.support.errors import check_error, raises_error
 from tests.support.requested import a_request
@@ -458,6 +459,25 @@ def test_steps_are_queried_by_task(slurm: SlurmEngine, tmp_path: Path) -> None:
     (asked,) = calls(tmp_path, "sacct")
     assert asked.endswith("--jobs 2_4,2_6,3")
     assert " -X" not in asked
+
+
+@pytest.mark.parametrize(
+    ("config", "interval"),
+    [
+        ("JobAcctGatherFrequency = 1", 1),
+        ("JobAcctGatherFrequency = task=15,energy=60", 15),
+        ("", 30),
+    ],
+)
+def test_reports_have_the_interval_of_the_measurements(
+    slurm: SlurmEngine, tmp_path: Path, config: str, interval: float
+) -> None:
+    """It is a setting of the cluster; without an answer it is Slurm's default."""
+    replay(tmp_path, "sacct", "sacct-steps")
+    answer = f"printf '%s\\n' 'MaxArraySize = 9' {quote(config)}" if config else "exit 1"
+    program(tmp_path, "scontrol", answer)
+    reports = slurm.fetch_job_steps(CORR, [("2", 4)])
+    assert {report.sampling_s for report in reports.values()} == {interval}
 
 
 def test_very_many_steps_are_queried_in_parts(slurm: SlurmEngine, tmp_path: Path) -> None:
