@@ -178,7 +178,7 @@ def test_every_option_of_run_is_a_key() -> None:
     """Each long name of an option is a key, except options of a single call."""
     options = [p for p in run_command.params if isinstance(p, click.Option)]
     flags = {flag[2:] for option in options for flag in option.opts if flag.startswith("--")}
-    assert {*REAL.top, *REAL.policy} == flags - {"dry-run", "profile"} | {"command"}
+    assert {*REAL.top, *REAL.policy} == flags - {"dry-run", "profile", "new-env"} | {"command"}
     assert {"max-attempts", "interval"} <= set(REAL.policy)
     assert {"slices", "array", "slices-from", "shell", "setup", "engine"} <= set(REAL.top)
 
