@@ -132,7 +132,7 @@ def make_record(new: RunInputs, engine: Engine) -> tuple[RunRecord, str | None]:
         first_sha256="" if direct else sha256_hex(table.part(first)),
         first_request=request,
         template=_name_and_digest(new.template),
-        environment=RecordedEnvironment.of(new.environ),
+        recorded_environment=RecordedEnvironment.of(new.environ),
         created_at=time.time(),
         version=slurmslice.__version__,
         library_sha256=sha256_hex(render.library_bytes()),

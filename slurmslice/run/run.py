@@ -199,7 +199,7 @@ class Run:
     @property
     def recorded_environment(self) -> RecordedEnvironment:
         """The environment of all attempts."""
-        return self.journal_state.environment or self.record.environment
+        return self.journal_state.environment or self.record.recorded_environment
 
     @property
     def max_attempts(self) -> int:

@@ -99,7 +99,7 @@ class RunRecord(RunSpec):
         template: name and digest of the person's template of the script; empty for slurmslice's
             own.
         library_sha256: digest of ``slurmslice.sh`` as it was written.
-        environment: the variables at the time of creation: names and digests.
+        recorded_environment: the variables at the time of creation: names and digests.
         created_at: epoch seconds.
         version: the version of slurmslice that created the run.
     """
@@ -115,7 +115,7 @@ class RunRecord(RunSpec):
     first_request: ResourceRequest
     template: str
     library_sha256: str
-    environment: RecordedEnvironment
+    recorded_environment: RecordedEnvironment
     created_at: float
     version: str
 
