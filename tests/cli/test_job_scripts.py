@@ -76,15 +76,19 @@ def test_the_options_of_a_script_that_do_not_count(
         (("--pack", "3"), ("--shell", "mkdir $TMPDIR/$SLURM_JOB_ID"), [("SLURM_JOB_ID", 1)]),
         (("--pack", "3"), ("--", "bash", "ours.sh"), []),
         ((), ("--", "bash", "scratch.sh"), []),
+        ((), ("--", "bash", "requeues.sh"), []),
+        (("-a", "9001-9008"), ("--", "bash", "requeues.sh"), [("SLURM_ARRAY_JOB_ID", 1)]),
+        (("-a", "9001-9008"), ("--", "bash", "scratch.sh"), []),
     ],
 )
 def test_the_ids_that_the_slices_of_a_pack_share(
     here: Typed, pack: tuple[str, ...], words: tuple[str, ...], uses: list[Any]
 ) -> None:
     """A folder or a requeue by such an id is not the slice's own."""
-    here("render", "-a", "1-8", *pack, *words)
+    slices = () if "-a" in pack else ("-a", "1-8")
+    here("render", *slices, *pack, *words)
     assert here.code == 0
-    found = here.noted("job-id-in-pack")
+    found = here.noted("job-id-of-task")
     assert [(note["variable"], note["line"]) for note in found] == uses
 
 
@@ -95,3 +99,30 @@ def test_a_script_that_uses_the_number_is_not_the_same_for_every_slice(
     """The note is for commands that cannot tell slices apart."""
     here("render", "-a", "1-8", "--", "bash", script)
     assert bool(here.noted("same-command")) is alike
+
+
+@pytest.mark.parametrize(
+    ("first", "words", "noted"),
+    [
+        ("#!/bin/bash -e", ("bash", "x.sh"), True),
+        ("#!/bin/bash --login", ("bash", "x.sh", "1"), True),
+        ("#!/bin/tcsh", ("bash", "x.sh"), True),
+        ("#!/usr/bin/env bash", ("sh", "x.sh"), True),
+        ("#!/usr/bin/env -S bash -eu", ("/bin/bash", "-u", "./x.sh"), True),
+        ("#!/bin/bash -e", ("bash", "-e", "x.sh"), False),
+        ("#! /bin/bash", ("bash", "-l", "x.sh"), False),
+        ("#!/usr/bin/env bash", ("bash", "x.sh"), False),
+        ("#!/bin/bash -e", ("./x.sh",), False),
+        ("#!/bin/bash -e", ("wc", "x.sh"), False),
+        ("# no such line", ("bash", "x.sh"), False),
+    ],
+)
+def test_the_first_line_of_a_script_that_does_not_count(
+    here: Typed, first: str, words: tuple[str, ...], noted: bool
+) -> None:
+    """sbatch would run the script by it: without its -e, for example, errors have no effect."""
+    (here.folder / "x.sh").write_text(f"{first}\necho $SLURM_ARRAY_TASK_ID\n")
+    (here.folder / "x.sh").chmod(0o755)
+    here("render", "-a", "1-8", "--", *words)
+    assert here.code == 0
+    assert [note["line"] for note in here.noted("first-line-unused")] == [first] * noted
