@@ -204,6 +204,7 @@ _read_slices() {
 
 # Exports the variables that are the same for all slices. In a pack the setup does not see them.
 _share_variables() {
+  _width=${SLURM_ARRAY_TASK_COUNT:-1} # the tasks of this submission
   export SLICE_COUNT=$_slices SLICE_ATTEMPT=1
   [[ ! ${SLURM_ARRAY_JOB_ID:-} ]] || export SLURMSLICE_ARRAY_JOB_ID=$SLURM_ARRAY_JOB_ID
   [[ ! $_ids ]] || export SLURM_ARRAY_TASK_COUNT=$_slices SLURM_ARRAY_TASK_MIN=$_lowest \
@@ -222,7 +223,14 @@ _take_slice() {
   [[ $_ids && $SLICE =~ ^[0-9]+$ ]] || return 0
   export SLURM_ARRAY_TASK_ID=$((10#$SLICE))
   # "scontrol requeue JOB_NUMBER" must not name the task of another slice.
-  [[ $_pack == 1 && $SLURM_ARRAY_TASK_ID == "$_index" ]] || unset SLURM_ARRAY_JOB_ID
+  [[ $_pack != 1 || $SLURM_ARRAY_TASK_ID != "$_index" ]] || return 0
+  if [[ ${SLURM_JOB_ID:-} == "${SLURM_ARRAY_JOB_ID:-}" && $_width != 1 ]]; then
+    # The last task to start has the id of the array: to requeue it is to requeue all tasks. So the
+    # command must not fall back to SLURM_JOB_ID. No job has the id 0.
+    SLURM_ARRAY_JOB_ID=0
+  else
+    unset SLURM_ARRAY_JOB_ID
+  fi
 }
 
 _take_index() {

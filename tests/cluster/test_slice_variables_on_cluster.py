@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -52,41 +54,105 @@ def a_script_for_an_array(
         assert said == f"input {row + 1}: {array} row {row} of 8 attempt {attempt}\n"
 
 
-# A command that has its own task requeued, as PyTorch Lightning does.
+# A command that has its own task requeued at USR1, as PyTorch Lightning does. $1: it ends at once.
 REQUEUES = """\
 echo x >>"ran.$SLICE"
-[ -e first ] || exit 1
-if [ "$SLICE" = 1 ] && [ ! -e asked ]; then
-  until [ -e "alive.3" ]; do sleep 0.2; done
-  touch asked
+[ -e second ] || exit 1
+requeue() {
   task=$SLURM_JOB_ID
   [ -z "$SLURM_ARRAY_JOB_ID" ] || task=${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID
-  scontrol requeuehold "$task"
-  sleep 60
-fi
+  scontrol requeue "$task"
+}
+trap requeue USR1
 touch "alive.$SLICE"
-[ "$SLICE" = 1 ] || until [ -e go ]; do sleep 0.2; done
+case $1 in *" $SLICE "*) ;; *) until [ -e go ]; do sleep 0.2; done ;; esac
 """
 
 
+@dataclass(frozen=True)
+class Scene:
+    """Slices of which one has its task requeued.
+
+    Attributes:
+        options: of slurmslice.
+        numbers: the numbers of all slices.
+        asks: the slice that is requeued.
+        signalled: the indices of the tasks that get the signal.
+        short: the slices that have ended before.
+    """
+
+    options: tuple[str, ...]
+    numbers: tuple[int, ...]
+    asks: int
+    signalled: tuple[int, ...]
+    short: tuple[int, ...] = ()
+
+
+SCENES = {
+    "direct": Scene(("-a", "0-1"), (0, 1), asks=1, signalled=(1,)),
+    "again": Scene(("-a", "1,3", "--column", "x={{ slice }}"), (1, 3), asks=1, signalled=(0,)),
+    "pack": Scene(
+        ("-a", "1-4", "--pack", "2", "--at-once", "2"), (1, 2, 3, 4), 1, signalled=(0,), short=(3,)
+    ),
+    "high": Scene(("-a", "9001-9002"), (9001, 9002), asks=9001, signalled=(0, 1)),
+}
+
+
 def test_a_requeue_by_number_reaches_no_other_slice(site: Site, workplace: Path) -> None:
-    """The slices 1 and 3 run again as the tasks 0 and 1: slice 1 requeues its own task only."""
-    write(site, workplace / "work.sh", REQUEUES)
-    line = ("-a", "1,3", "--column", "x={{ slice }}", "--name", "h", "--", "bash", "work.sh")
-    assert site.slurmslice("run", "--interval", "1", *line, cwd=workplace).returncode == 1
-    write(site, workplace / "first", "")
-    assert site.slurmslice("resubmit", "h", cwd=workplace).returncode == 0
-    until((workplace / "asked").exists, "slice 1 to ask")
-    job = events(workplace, "h", "submitted")[-1]["job"]
+    """A slice that asks at USR1 runs again; slices that run or have ended beside it do not.
 
-    def released() -> bool:
-        site.run("scontrol", "release", f"{job}_0", cwd=workplace)
-        return (workplace / "ran.1").read_text() == "x\n" * 3
+    In a pack (task 0 has the slices 1 and 3), and in a resubmission of the slices 1 and 3, the
+    number of the slice is the index of another task. Above MaxArraySize it is the index of none.
+    The last task to start has the id of the array, so its requeue would be one of all tasks.
+    """
+    for run, scene in SCENES.items():
+        _start(site, workplace / run, run, scene)
+    for run, scene in SCENES.items():
+        folder = workplace / run
+        for number in scene.numbers:
+            until((folder / f"alive.{number}").exists, f"slice {number} of {run}")
+        until(partial(_have_ended, folder, run, scene), f"the short slices of {run}")
+        job = events(folder, run, "submitted")[-1]["job"]
+        for index in scene.signalled:
+            site.run("scancel", "--batch", "--signal=USR1", f"{job}_{index}", cwd=folder)
+    for run, scene in SCENES.items():
+        folder = workplace / run
+        until(partial(_restarted, folder, scene), f"slice {scene.asks} of {run} to start again")
+        write(site, folder / "go", "")
+        assert settled(site, folder, run) == {"COMPLETED": len(scene.numbers)}
+        starts = {number: _starts(folder, number) for number in scene.numbers}
+        assert starts == {number: 1 + (number == scene.asks) for number in scene.numbers}, run
 
-    until(released, "slice 1 to run again")
-    write(site, workplace / "go", "")
-    assert settled(site, workplace, "h") == {"COMPLETED": 2}
-    assert (workplace / "ran.3").read_text() == "x\n" * 2
+
+def _start(site: Site, folder: Path, run: str, scene: Scene) -> None:
+    """Start the slices of a scene: for "again" as a resubmission."""
+    site.run("mkdir", str(folder), cwd=folder.parent)
+    write(site, folder / "work.sh", REQUEUES)
+    short = f" {' '.join(map(str, scene.short))} "
+    line = (*scene.options, "--name", run, "--", "bash", "work.sh", short)
+    if run == "again":
+        assert site.slurmslice("run", "--interval", "1", *line, cwd=folder).returncode == 1
+        site.run("rm", *(f"ran.{number}" for number in scene.numbers), cwd=folder)
+    else:
+        assert site.slurmslice("render", *line, cwd=folder).returncode == 0
+    write(site, folder / "second", "")
+    verb = "resubmit" if run == "again" else "submit"
+    assert site.slurmslice(verb, run, cwd=folder).returncode == 0
+
+
+def _have_ended(folder: Path, run: str, scene: Scene) -> bool:
+    log = folder / "slurmslice-runs" / run / "submissions" / "001" / "tasks" / "0.log"
+    return log.read_text().count("slurmslice end") >= len(scene.short)
+
+
+def _restarted(folder: Path, scene: Scene) -> bool:
+    return _starts(folder, scene.asks) == 2
+
+
+def _starts(folder: Path, number: int) -> int:
+    """Count the starts of a slice."""
+    path = folder / f"ran.{number}"
+    return path.read_text().count("x") if path.exists() else 0
 
 
 def test_slices_side_by_side_have_their_own_requests(site: Site, workplace: Path) -> None:

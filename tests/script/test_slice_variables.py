@@ -108,6 +108,24 @@ def test_a_slice_of_a_pack(directory: Place, at_once: int) -> None:
 
 
 @pytest.mark.parametrize("pack", [1, 2])
+@pytest.mark.parametrize(
+    ("job_id", "tasks", "seen"), [("420", "2", "none"), ("419", "1", "none"), ("419", "2", "0")]
+)
+def test_the_task_that_has_the_id_of_the_array(
+    directory: Place, pack: int, job_id: str, tasks: str, seen: str
+) -> None:
+    """A requeue of SLURM_JOB_ID would be one of all tasks, so the command must not fall back to it.
+
+    Slurm gives the array's own id to the last task that starts.
+    """
+    write(directory, SHOW, "1001-1004", direct=False, pack=pack)
+    directory.make(rows=[("1003",), ("1001",)])
+    slurm = SLURM | {"SLURM_JOB_ID": job_id, "SLURM_ARRAY_TASK_COUNT": tasks}
+    ran = directory.run(0, "row-40.log", **slurm)
+    assert lines(ran.log) == [f" 1003 4 1001 1004 1 {seen}"]
+
+
+@pytest.mark.parametrize("pack", [1, 2])
 def test_setup_command_and_check_see_the_same(directory: Place, pack: int) -> None:
     """The setup of a pack runs once, before any slice: it sees Slurm's variables."""
     check = OutputCheck(f"W=check; {SHOW}")

@@ -14,6 +14,7 @@ from pathlib import Path
 from slurmslice.actions.create import RunInputs, interpreter_script
 from slurmslice.actions.submit_queued import AcceptedSubmission
 from slurmslice.cli.output.console import emit_note, print_message, print_note, printable_line
+from slurmslice.cli.output.named_files import first_command, named_files, run_texts
 from slurmslice.engines.protocol import Engine, TaskLimits
 from slurmslice.errors import NoAnswerError
 from slurmslice.notes import Note
@@ -24,6 +25,7 @@ from slurmslice.sbatch.resource_request import ResourceRequest
 from slurmslice.slices.slice_table import SliceTable
 from slurmslice.spec.array_variables import find_mention
 from slurmslice.spec.command import ShellText, command_placeholders, slice_command_line
+from slurmslice.spec.job_script import job_script_notes
 from slurmslice.spec.key_in_code import code_notes
 from slurmslice.spec.odd_words import braces_in_shell, odd_word_notes
 from slurmslice.spec.packing import fit_time_limit, throttle_in_tasks
@@ -120,6 +122,9 @@ def _warnings(
             "setup-names-slice",
             "$SLICE is not set in the setup: with --pack the setup runs once per task",
         )
+    texts = list(run_texts(record, table))
+    files = list(named_files(texts, first_command(record, table)))
+    yield from job_script_notes(record, texts, files)
     if isinstance(record.command, ShellText):
         if "SLICE" not in record.command.text and not find_mention("", record.command.text):
             yield Note(
@@ -132,7 +137,8 @@ def _warnings(
     yield from code_notes(record.command)
     yield from odd_word_notes(record.command)
     words = record.command.words
-    if not command_placeholders(record.command) and not find_mention("", "\n".join(words)):
+    mentions = any(find_mention(*one) for one in (*texts, *files))
+    if not command_placeholders(record.command) and not mentions:
         yield Note(
             "same-command",
             "the command has no {}, so it is the same for every slice; only its variables differ "
