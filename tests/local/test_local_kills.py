@@ -87,7 +87,7 @@ class Stage:
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         if killer is not None and where:
             killer.dead, killer.where = True, where
-        assert code in range(5) or (code == -signal.SIGKILL and where), self.said.read_text()
+        assert code in range(7) or (code == -signal.SIGKILL and where), self.said.read_text()
         self.code = code
         return " ".join(self.said.read_text().split())
 
