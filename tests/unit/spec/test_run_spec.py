@@ -16,6 +16,7 @@ from slurmslice.sbatch.resource_request import ResourceRequest
 from slurmslice.spec.command import CommandWords, ShellText
 from slurmslice.spec.output_check import OutputCheck
 from slurmslice.spec.packing import Packing
+from slurmslice.spec.recorded_environment import RecordedEnvironment
 from slurmslice.spec.run_spec import RunRecord, RunSpec
 from slurmslice.spec.slice_numbers import SliceNumbers
 from tests.support.scripts import a_script
@@ -31,6 +32,8 @@ BY_TYPE: dict[str, st.SearchStrategy[Any]] = {
     "int | None": st.none() | NUMBER,
     "bool": st.booleans(),
     "float": st.floats(0, 2e9),
+    "tuple[str, ...]": st.lists(TEXT).map(tuple),
+    "RecordedEnvironment": st.builds(RecordedEnvironment, TEXT, st.dictionaries(TEXT, TEXT)),
     "Command": st.builds(CommandWords, st.lists(TEXT).map(tuple)) | st.builds(ShellText, TEXT),
     "OutputCheck": st.builds(OutputCheck, TEXT, st.lists(TEXT).map(tuple)),
     "Packing": st.builds(Packing, NUMBER, NUMBER, st.none() | NUMBER),
@@ -80,7 +83,7 @@ def test_a_newer_format_is_not_guessed_at() -> None:
         {"engine": "local"}, {"command": CommandWords(("false",))}, {"slices": 98},
         {"request": ResourceRequest.of({"mem": "1G"})}, {"pack": "5"}, {"setup": "x"},
         {"check": OutputCheck("x")}, {"allow_failed_steps": True}, {"template": "x (1)"},
-        {"work_dir": "/x"},
+        {"work_dir": "/x"}, {"env": ("A=1",)},
     ],
 )  # fmt: skip
 def test_another_description_is_another_run(change: dict[str, Any]) -> None:
