@@ -272,7 +272,7 @@ def test_requeued_and_cancelled_by_hand(site: Site, workplace: Path) -> None:
     requeued = site.run("scontrol", "requeue", f"{job}_1", cwd=workplace)
     assert requeued.returncode == 0, requeued.stderr
     again = site.slurmslice("resubmit", "h", cwd=workplace)
-    assert again.returncode == 0, again.stderr
+    assert again.returncode == 5, again.stderr
     assert len(events(workplace, "h", "intent")) == 1
     site.run("scancel", f"{job}_0", cwd=workplace)
     until(lambda: site.status(workplace, "h")["counts"].get("CANCELLED") == 1, "0 to be cancelled")
