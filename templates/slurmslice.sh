@@ -498,7 +498,7 @@ _keep_ended() {
 
 _dispatch() {
   local _slot _signal
-  _running=() _lost=() _since=() _spent=() _stopping='' _partial=''
+  _running=() _lost=() _since=() _spent=() _silent=() _stopping='' _partial=''
   _trapped='' # a trap on EXIT is the dispatcher's, and the slices are processes of their own
   trap : PIPE # in case the watchdog is killed
   _share_variables
@@ -546,7 +546,7 @@ _stop_slices() {
 # its group, which rings through a pipe when the slice has ended: bash 4.2 has no "wait -n".
 _start_slice() {
   _count_kills
-  unset "_lost[$1]"
+  unset "_lost[$1]" "_silent[$1]"
   _read_clock
   _since[$1]=$_now
   _read_cpu
@@ -589,7 +589,10 @@ _await_slice() {
   fi
   _partial+=$_part
   for _slot in "${!_running[@]}"; do
-    kill -0 -- "-${_running[_slot]}" 2>/dev/null || _finish_slice "$_slot" ''
+    kill -0 -- "-${_running[_slot]}" 2>/dev/null && continue
+    # If its wrapper rang at this moment, the next read finds that.
+    [[ ! ${_silent[_slot]:-} ]] || _finish_slice "$_slot" ''
+    _silent[_slot]=yes
   done
 }
 
