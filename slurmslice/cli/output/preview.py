@@ -122,6 +122,11 @@ def _warnings(
             "setup-names-slice",
             "$SLICE is not set in the setup: with --pack the setup runs once per task",
         )
+    yield from _command_warnings(record, table)
+
+
+def _command_warnings(record: RunRecord, table: SliceTable) -> Iterator[Note]:
+    """Return a note on each part of the command that is probably a mistake."""
     texts = list(run_texts(record, table))
     files = list(named_files(texts, first_command(record, table)))
     yield from job_script_notes(record, texts, files)
