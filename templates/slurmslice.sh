@@ -12,6 +12,7 @@
 #          scattered     direct: the row of a slice does not follow from ids; slices.tsv has it
 #          check         run check_slice after the command exited 0
 #          log_folders   direct: a folder for every 1,000 logs
+#          keep_logs=failed  remove the log of a slice that is done
 #          run=DIR       the run directory; without it, the folder of this file
 # "$@"     the arguments of script.sh: [SUBMISSION [SECONDS_A_SLICE]]
 #
@@ -35,7 +36,7 @@ _main() {
   [[ $_pack != 1 ]] || _share_variables
   ! declare -F _serve_inline >/dev/null || _serve_inline # a worker of the local engine: worker.sh
   _job=${SLURM_ARRAY_JOB_ID:-} _job_id=${SLURM_JOB_ID:-} _restart=${SLURM_RESTART_COUNT:-0}
-  _index=${SLURM_ARRAY_TASK_ID:-} _host=${SLURMD_NODENAME:-$HOSTNAME} _ok=0 _kept=()
+  _index=${SLURM_ARRAY_TASK_ID:-} _host=${SLURMD_NODENAME:-$HOSTNAME} _ok=0 _kept=() _unneeded=()
   [[ $_index =~ ^(0|[1-9][0-9]*)$ ]] ||
     _stop "no array index. All slices: sbatch script.sh. One task: SLURM_ARRAY_TASK_ID=N bash script.sh"
   [[ -d $_submission ]] ||
@@ -69,7 +70,7 @@ _stop() {
 
 _read_words() {
   local _word _function
-  _run=${BASH_SOURCE[0]%/*} _form='' _pack=1 _at_once=1 _slice_time=0 _check='' _log_folders=''
+  _run=${BASH_SOURCE[0]%/*} _form='' _pack=1 _at_once=1 _slice_time=0 _check='' _log_folders='' _keep_logs=all
   _slices='' _ids='' _scattered=''
   _grace=30 # seconds from SIGTERM to SIGKILL at a slice's own time limit: Slurm's usual KillWait
   while (($#)); do
@@ -85,6 +86,7 @@ _read_words() {
       scattered) _scattered=yes ;;
       check) _check=yes ;;
       log_folders) _log_folders=yes ;;
+      keep_logs=*) _keep_logs=${_word#*=} ;;
       run=*) _run=${_word#*=} ;;
       --) break ;;
       *) _stop "'$_word' is not a word for slurmslice.sh. Restore the source line of script.sh" ;;
@@ -258,7 +260,12 @@ _take_line() {
     export "$_name=$_value"
     _rest=${_rest#*$'\t'}
   done
-  printf -v _log %b "$_rest"
+  _find_log "$1"
+}
+
+# Sets _log to the log of slot $1: the last field of its line names it.
+_find_log() {
+  printf -v _log %b "${_line[$1]##*$'\t'}"
   _log=$_submission/logs/$_log
 }
 
@@ -315,7 +322,10 @@ _supervise() {
   _exit=$?
   _read_cpu
   _measure "$_since" "$_cpu"
-  _record_end
+  if _record_end && [[ $_pack == 1 ]] && _make_section 0 "$_exit" 4096; then
+    builtin printf %s "$_section" >&"$_out" && _empty_log
+    _remove_logs
+  fi
   exit "$_exit"
 }
 
@@ -329,18 +339,20 @@ _signal_child() {
 
 # Records how the child ended, and sets _exit to the exit code of the task. A prepare that fails,
 # exits (even with 0) or gives its process away by exec never looks like a slice that is done.
+# Fails if the line could not be written.
 _record_end() {
-  local _said _prepared=''
+  local _said _prepared='' _written=0
   while read -r -t 0 -u "$_report" && read -r -u "$_report" _said; do
-    if [[ $_said == prepared ]]; then _prepared=yes; else _exit=$_said; fi
+    if [[ $_said == prepared* ]]; then _prepared=yes; else _exit=$_said; fi
   done
   if [[ ! $_prepared ]]; then
-    _progress setup "exit=$_exit${_told:+ told=$_told}"
+    _progress setup "exit=$_exit${_told:+ told=$_told}" || _written=1
     echo "slurmslice: setup exited $_exit, the command was not run" >&2
     ((_exit)) || _exit=1
   elif [[ $_pack == 1 ]]; then
-    _progress end "slot=0 exit=$_exit${_told:+ told=$_told}$_figures"
+    _progress end "slot=0 exit=$_exit${_told:+ told=$_told}$_figures" || _written=1
   fi
+  return "$_written"
 }
 
 # The child. It reports "prepared" after prepare, and its exit code if a trap on EXIT might change
@@ -357,7 +369,7 @@ _work() {
   _restore_shell
   ((_exit == 0)) || exit "$_exit"
   _find_exit_trap
-  echo prepared >&"$_report"
+  echo "prepared ${_log:-}" >&"$_report" # a worker does not know the log
   if [[ $_pack != 1 ]]; then _dispatch; fi
   _progress start "slot=0 format=1"
   _run_slot 0
@@ -464,6 +476,48 @@ _identify_file() {
     builtin printf '%s %s\n' "$(command stat -c "$_form" -- "$1")" "$(command stat -Lc "$_form" -- "$1")"
 }
 
+# ---- Logs of slices that have ended: an empty or small one costs no file
+
+# Makes the section of _log for a file that several slices share: a line with the length of the text,
+# the text, and a closing line. The slice in slot $1 exited $2. $4 has more fields. Fails if the log
+# stays: it has more than $3 bytes, or a NUL, which bash cannot hold.
+_make_section() {
+  local _text='' _bytes=0 _fields=${4:-}
+  [[ -f $_log && ! -L $_log ]] || return
+  if [[ ! -s $_log ]]; then
+    :
+  elif [[ $_keep_logs == failed && $2 == 0 ]]; then
+    _fields+=' dropped=1'
+  else
+    _read_small_log "$3" || return
+  fi
+  builtin printf -v _section 'slurmslice log job=%s restart=%s at=%(%s)T host=%s %s\n' \
+    "$_job" "$_restart" -1 "$_host" "slot=$1 bytes=$_bytes name=${_log#"$_submission/logs/"}$_fields"
+  [[ ! $_text || ${_text: -1} == $'\n' ]] || _text+=$'\n'
+  [[ ! $_text ]] || _section+=$_text$'slurmslice log-end\n'
+}
+
+# Sets _text to the text of _log, and _bytes to its length. Fails if that is more than $1 bytes.
+_read_small_log() {
+  local LC_ALL=C
+  IFS= read -r -N "$(($1 + 1))" _text <"$_log" && return 1 # it may have more
+  IFS= read -r -d '' _text <"$_log" && return 1            # a NUL ended it
+  _bytes=${#_text}
+  ((_bytes))
+} 2>/dev/null
+
+# Empties _log, of which the section is written, and notes it for removal: one rm for many files.
+_empty_log() {
+  [[ ! -s $_log ]] || : >|"$_log"
+  _unneeded+=("$_log")
+  ((${#_unneeded[@]} < 100)) || _remove_logs
+}
+
+_remove_logs() {
+  ((${#_unneeded[@]} == 0)) || command rm -f -- "${_unneeded[@]}"
+  _unneeded=()
+}
+
 # ---- Packs: the child is the dispatcher of several slices
 
 # Reads what earlier starts of this task wrote. A slice that ended by itself, or at its own time
@@ -521,6 +575,7 @@ _dispatch() {
     ((_at_once > 1)) || _finish_slice "$_slot"
   done
   while ((${#_running[@]})); do _await_slice; done
+  _remove_logs
   _exit=$((_ok < ${#_line[@]}))
   echo "$_exit" >&"$_report"
   exit "$_exit"
@@ -613,8 +668,17 @@ _finish_slice() {
   unset "_running[$1]"
   echo "$1 0" >&"$_watch"
   [[ ! ${_lost[$1]:-} ]] || _progress_surely memory "slot=$1 of=${_lost[$1]}"
-  _progress_surely end "slot=$1 exit=$_exit${_stopping:+ told=$_stopping}$_figures"
+  _progress_surely end "slot=$1 exit=$_exit${_stopping:+ told=$_stopping}$_figures" &&
+    _share_log "$1" "$_exit" "$((_now - _since[$1] < 60000000 ? 65536 : 0))"
   ((_exit)) || ((_ok += 1))
+}
+
+# Moves the log of slot $1, which exited $2, to the file that the slices of this task share, if it has
+# at most $3 bytes.
+_share_log() {
+  _find_log "$1"
+  ! _make_section "$@" ||
+    { builtin printf %s "$_section" >>"$_submission/tasks/$_index.logs" && _empty_log; }
 }
 
 # Ends what the slice of group $1 has left running, as Slurm does at the end of a script. If a signal

@@ -125,7 +125,7 @@ _run_inline() {
       exec {_out}>>"$_folder/tasks/$_index.log" || exit 126
       exec >&"$_out" 2>&1
     fi
-    _job=$_array_job _job_id=$SLURM_JOB_ID _restart=0 _host=$HOSTNAME _ok=0 _kept=()
+    _job_id=$SLURM_JOB_ID _ok=0 _kept=()
     [[ $_form == direct ]] || _read_slices
     if [[ $_pack == 1 ]]; then
       _take_slice 0
@@ -158,6 +158,7 @@ _read_memory() {
 # Runs tasks until TASKS is closed. Exits 3 if the disk is full, 4 if processes are left.
 _serve() {
   local _cgroup _signal _children _children_file _started _ended _text
+  local _log
   local _told _stopped _late _has_grace _peak _signalled _asked _killed _prepared _exit _tries
   set +o posix
   _children_file=/proc/$$/task/$$/children
@@ -173,7 +174,7 @@ _serve() {
   echo ready >&"$_events"
   while read -r -u "$_tasks" _index SLURM_JOB_ID _cgroup; do
     export SLURM_JOB_ID SLURM_JOBID=$SLURM_JOB_ID SLURM_ARRAY_TASK_ID=$_index
-    _told='' _stopped='' _late='' _has_grace='' _peak='' _asked='' _killed='' _child='' _prepared='' _tries=0
+    _told='' _stopped='' _late='' _has_grace='' _peak='' _asked='' _killed='' _child='' _prepared='' _tries=0 _log=''
     _started=${EPOCHREALTIME:-$(_whole_seconds)}
     _note start format=1 || exit 3
     set -m
@@ -200,26 +201,36 @@ _serve() {
     read -r _children <"$_children_file"
     [[ ! $_children && $_children_file ]] || _kill_left
     _child=''
-    # The report of an inline task: "prepared" after prepare, and perhaps an exit code.
+    # The report of an inline task: "prepared" and its log after prepare, and perhaps an exit code.
     while read -r -t 0 -u "$_report" && read -r -u "$_report" _text; do
-      if [[ $_text == prepared ]]; then _prepared=yes; else _exit=$_text; fi
+      case $_text in
+        prepared*) _prepared=yes _log=${_text#prepared} _log=${_log# } ;;
+        *) _exit=$_text ;;
+      esac
     done
     [[ $_prepared || $_kind == each ]] || _note_failed_setup
     [[ ! $_cgroup ]] || _read_memory
     _ended=${EPOCHREALTIME:-$(_whole_seconds)}
     times >&"$_out" # the CPU time of all children that were waited for
     _note_end "exit=$_exit${_told:+ told=$_told}${_stopped:+ stopped=1}" \
-      " us=$((${_ended/[.,]/} - ${_started/[.,]/}))$_peak"
+      " us=$((${_ended/[.,]/} - ${_started/[.,]/}))$_peak" && _drop_log
     echo "$_index" >&"$_events"
   done
+  [[ $_kind == each ]] || _remove_logs
   _find_children
   [[ ! $_children ]] || exit 4
   exit 0
 }
 
+# Removes the log of an inline task with one slice if it is empty, or not to be kept.
+_drop_log() {
+  [[ ! $_log ]] || ! _make_section 0 "$_exit" 0 " task=$_index" ||
+    { builtin printf %s "$_section" >&"$_out" && _empty_log; }
+}
+
 # The library calls this after it has parsed its arguments.
 _serve_inline() {
-  _line=(direct)
+  _line=(direct) _unneeded=() _job=$_array_job _restart=0 _host=$HOSTNAME
   # A task that does not find its slice fails, but not because of its setup.
   _stop() {
     echo "slurmslice: $1" >>"$_folder/tasks/$_index.log"

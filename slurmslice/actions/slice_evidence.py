@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 
 from slurmslice.actions.fetch_job_steps import EndReports
 from slurmslice.run.run import Run
+from slurmslice.run.slice_logs import SliceLog
 from slurmslice.run.submission import Submission
 from slurmslice.script.progress_lines import (
     SlotProgress,
@@ -19,8 +20,9 @@ from slurmslice.status.states import State
 
 
 def slice_has_log(run: Run, submission: Submission, row: int) -> bool:
-    """True if a slice's own log exists; its process creates it first of all."""
-    return run.directory.has_log(submission.number, run.table.log_name(row))
+    """True if a slice's log proves that it began; its process creates it first of all."""
+    name = run.table.log_name(row)
+    return SliceLog.of(run.directory, submission, row, name).proves_begin
 
 
 def may_have_begun(run: Run, submission: Submission, row: int) -> bool:

@@ -9,6 +9,7 @@ from slurmslice.reports.measured import elapsed_s
 from slurmslice.reports.slice_requests import SliceRequests
 from slurmslice.run.attempts_left import attempts_left
 from slurmslice.run.run import Run
+from slurmslice.run.slice_logs import SliceLog
 from slurmslice.status.observation import FACT_NAMES
 
 Record = dict[str, object]
@@ -39,12 +40,10 @@ def slice_record(run: Run, row: int, requested: SliceRequests) -> Record:
     """Return one slice as a record. Times are epoch seconds; an unknown value is None.
 
     ``columns`` has the values of its columns in the slice table. ``elapsed_s`` of a slice that
-    runs grows until its end.
+    runs grows until its end. ``log`` is the file with its output; several slices may share it, and
+    a slice that has ended without output may have none.
     """
     status, limits = run.statuses[row], requested.of(row)
-    log = None
-    if status.submission:
-        log = str(run.directory.log_path(status.submission, run.table.log_name(row)))
     return {
         "key": run.table.keys[row],
         "row": row,
@@ -56,8 +55,19 @@ def slice_record(run: Run, row: int, requested: SliceRequests) -> Record:
         "elapsed_s": elapsed_s(status, run.clock()),
         "requested_mem_bytes": limits.mem_bytes,
         "time_limit_s": limits.time_s,
-        "log": log,
+        "log": _log_file(run, row),
         "evidence": str(status.evidence),
         "reason": requested.why(row),
         "columns": dict(zip(run.table.columns, run.table.column_values(row), strict=True)),
     }
+
+
+def _log_file(run: Run, row: int) -> str | None:
+    status = run.statuses[row]
+    submission = run.journal_state.submissions.get(status.submission or 0)
+    if submission is None:
+        return None
+    log = SliceLog.of(run.directory, submission, row, run.table.log_name(row))
+    if not status.state.final or log.own.exists():
+        return str(log.own)
+    return str(log.shared) if log.shared.exists() else None

@@ -20,6 +20,7 @@ import re
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
+from itertools import count
 from pathlib import Path
 
 from slurmslice.errors import BadInputError, DamagedRunError, NotAFileError
@@ -171,6 +172,10 @@ class RunDirectory:
         """Return the path of a task's own log: progress lines and slurmstepd's messages."""
         return self.submission_folder(number) / "tasks" / f"{index}.log"
 
+    def shared_log_path(self, number: int, index: int) -> Path:
+        """Return the path of the file that has the small logs of a task's slices, in a pack."""
+        return self.submission_folder(number) / "tasks" / f"{index}.logs"
+
     def read_task_log(self, number: int, index: int) -> bytes | None:
         """Read the lines of a task log that may be progress lines.
 
@@ -193,8 +198,9 @@ class RunDirectory:
         It reads all lines of the workers, so use it for one task only.
         """
         word, lines = re.compile(rb" task=%d(?: |\n)" % index), list[bytes]()
-        for path in sorted((self.submission_folder(number) / "tasks").glob("worker-*.log")):
-            with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError):
+            for worker in count():
+                path = self.submission_folder(number) / "tasks" / f"worker-{worker}.log"
                 found = files.read_file(path).splitlines(keepends=True)
                 lines += [line for line in found if word.search(line)]
         return b"".join(lines)

@@ -35,6 +35,7 @@ Lines, except ``start`` and ``end``:
   exit code. ``file`` is the wrong file of ``--check-file``, if there is one; ``%20`` is a blank.
 - ``setup``: the setup failed or ended the script. Other setups write no line.
 - ``refused``: the submission belongs to another job, ``owner``.
+- ``log``: the log of a slice that has ended (``slurmslice.script.log_sections``).
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any
+
+from slurmslice.script.log_sections import needed_end, skip_text
 
 _Line = Mapping[str, bytes]
 
@@ -140,7 +143,7 @@ def parse_progress(data: bytes, job: str | None = None) -> TaskProgress:
     Incomplete or malformed lines, and lines of an older restart, are ignored.
 
     Args:
-        data: the bytes of ``tasks/<index>.log``, whole, or after ``extract_progress_lines``.
+        data: the lines of ``tasks/<index>.log`` (``extract_progress_lines``).
         job: the array's job id. Lines of other jobs, which may have been refused, are ignored.
             None accepts the lines of all jobs.
     """
@@ -176,19 +179,24 @@ def setup_progress(wrote: TaskProgress) -> SlotProgress:
 def extract_progress_lines(chunks: Iterable[bytes]) -> bytes:
     """Extract the lines that may be progress from an output that may exceed the memory.
 
-    ``parse_progress`` and ``find_refused_jobs`` give the same result for these lines as for the
-    whole output, except for a progress line longer than 4 KiB.
+    Lines inside the logs of slices are left out (``slurmslice.script.log_sections``), and so is a
+    progress line longer than 4 KiB.
 
     Args:
         chunks: the bytes of ``tasks/<index>.log``, in pieces of any size.
     """
-    kept, rest = [], b""
-    for chunk in chunks:
-        text, end = rest + chunk, 0
-        for line in _ANY.finditer(text):
+    kept, rest = list[bytes](), b""
+    for chunk in chain(chunks, (None,)):  # None: the end
+        text, position = rest + (chunk or b""), 0
+        while line := _ANY.search(text, position):
+            if chunk is not None and needed_end(line[0], line.end()) > len(text):
+                position = line.start()
+                break
             kept.append(line[0])
-            end = line.end()
-        rest = text[max(end, len(text) - _LONGEST_LINE - 32) :]  # its first words need less than 32
+            position = skip_text(text, line[0], line.end())
+        else:  # its first words need less than 32
+            position = max(position, len(text) - _LONGEST_LINE - 32)
+        rest = text[position:]
     return b"".join(kept)
 
 
@@ -196,7 +204,7 @@ def find_refused_jobs(data: bytes) -> dict[str, tuple[str, int]]:
     """Find the jobs that were refused in a task's output.
 
     Args:
-        data: the bytes of ``tasks/<index>.log``, whole, or after ``extract_progress_lines``.
+        data: the lines of ``tasks/<index>.log`` (``extract_progress_lines``).
 
     Returns:
         by array job id: the content of the claim (the owner's job id), and the time of the

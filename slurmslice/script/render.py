@@ -91,6 +91,7 @@ class ScriptContent:
             slice_time=self.record.packing.slice_time_s or 0,
             check=bool(self.record.check),
             log_folders=self.log_folders,
+            keep_logs=self.record.keep_logs,
             slices=self.record.slices,
             numbers=str(numbers or ""),
             scattered=self.record.direct and not (numbers and numbers.one_range),

@@ -50,6 +50,7 @@ class SourceLine:
         slice_time: the time limit of a slice of a pack in seconds; 0 for its task's limit.
         check: ``check_slice`` runs after the command exits 0.
         log_folders: direct form only: each folder holds 1,000 logs.
+        keep_logs: ``failed`` removes the log of a slice that is done; ``all`` keeps it.
         slices: the number of slices in the run.
         numbers: the numbers of slices from a range, ``0-98:7``; empty for other slices.
         scattered: direct form only: the rows of the slices do not follow from their numbers.
@@ -62,6 +63,7 @@ class SourceLine:
     slice_time: int = 0
     check: bool = False
     log_folders: bool = False
+    keep_logs: str = "all"
     slices: int = 0
     numbers: str = ""
     scattered: bool = False
@@ -75,6 +77,7 @@ class SourceLine:
         words += [f"slice_time={self.slice_time}"] if self.slice_time else []
         words += ["check"] if self.check else []
         words += ["log_folders"] if self.log_folders else []
+        words += [f"keep_logs={self.keep_logs}"] if self.keep_logs != "all" else []
         words += [f"slices={self.slices}"]
         words += [f"ids={self.numbers}"] if self.numbers else []
         words += ["scattered"] if self.scattered else []

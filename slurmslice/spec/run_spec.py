@@ -48,6 +48,7 @@ class RunSpec:
         check: the condition after an exit code of 0 of the command; checked.
         allow_failed_steps: a slice succeeds if its command exits 0, even if a job step (srun)
             failed.
+        keep_logs: ``failed`` removes the log of a slice that is done; ``all`` keeps it.
         env: the variables whose values the script keeps (``NAME``, ``NAME=VALUE``); checked.
         same_code: a later attempt is refused if the code has changed.
         max_failures: the number of slices that may fail for good before the rest is held;
@@ -69,6 +70,7 @@ class RunSpec:
     setup: str = ""
     check: OutputCheck = NO_CHECK
     allow_failed_steps: bool = False
+    keep_logs: str = "all"
     env: tuple[str, ...] = ()
     same_code: bool = False
     max_failures: int | None = None
@@ -195,6 +197,7 @@ class RunRecord(RunSpec):
             "options": str(options) or "none",
             "packing": f"--pack={self.pack or 1} --at-once={self.packing.at_once}",
             "setup": repr(self.setup),
+            "kept logs": self.keep_logs,
             "kept variables": ", ".join(map(repr, self.env)) or "none",
             "check": self.check.shown or "none",
             "failed job steps": "are allowed" if self.allow_failed_steps else "count",

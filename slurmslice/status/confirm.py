@@ -62,10 +62,10 @@ def confirm_exit(
     if now - (found.ended_at or 0) < FILE_VISIBLE_S:
         reason = f"its task ended as {found.state}; the task's lines may not be visible here yet"
         return await_result(known, found.evidence, reason, began=True)
-    if found.state is State.FAILED:
-        return found if in_setup else _not_begun(found, times_returned)
     if wrote is None:
         return found  # a missing task log proves nothing
+    if found.state is State.FAILED:
+        return found if in_setup else _not_begun(found, times_returned)
     not_run = replace(
         found, state=State.FAILED, evidence=EvidenceSource.PROGRESS, reason=_NOT_RUN, exit_code=None
     )

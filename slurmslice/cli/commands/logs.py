@@ -21,6 +21,7 @@ from slurmslice.cli.output.console import emit_note, print_line, printable_line,
 from slurmslice.cli.output.preview import relative_path
 from slurmslice.errors import BadInputError
 from slurmslice.run.run import Run
+from slurmslice.run.slice_logs import SliceLog
 from slurmslice.run.submission import Submission, SubmissionStatus
 from slurmslice.script.progress_lines import parse_progress, remove_other_slices
 from slurmslice.system import files
@@ -160,7 +161,7 @@ def _show_newest(run: Run, row: int, newest: Submission, request: _LogRequest) -
     """Show a slice's newest output; if it failed without output, the log of its array task."""
     status = run.statuses[row]
     how = f"{status.state}: {run.reason_of(row)}"
-    silent = status.state.failed and not _has_output(_log_path(run, row, newest, task=False))
+    silent = status.state.failed and not _slice_log(run, row, newest).has_output
     if silent and not request.task:
         _explain_no_output(run, row, newest, "This is the log of its array task:")
         _show(run, row, newest, replace(request, task=True, follow=False), how, alone=True)
@@ -188,7 +189,8 @@ def _show(
 
     ``alone`` removes the lines about other slices of the pack from a task's log.
     """
-    path = _log_path(run, row, submission, task=request.task)
+    log = _slice_log(run, row, submission)
+    path = _task_log_path(run, row, submission) if request.task else log.path
     if request.only_path:
         write_data((os.fsencode(path) + b"\n",))
         return
@@ -197,21 +199,32 @@ def _show(
     print_line(f"==> {title} <==") if request.headers else emit_note(
         "log-of", title, key=key, path=path
     )
-    pieces: Iterable[bytes] = _read_log(run, row, path, request.follow)
+    if request.task:
+        _show_task_log(run, row, submission, path, request, alone=alone)
+        return
+    pieces = _read_log(run, row, log, request.follow)
+    write_data(_with_line_end(pieces) if request.headers else pieces)
+    if not log.has_output:
+        _explain_no_output(run, row, submission)
+
+
+def _show_task_log(
+    run: Run, row: int, submission: Submission, path: Path, request: _LogRequest, *, alone: bool
+) -> None:
+    """Print the log of a slice's array task; if it has none, the lines of this machine's worker."""
+    pieces = _read_task_log(run, row, path, request.follow)
     if alone:
         pieces = (remove_other_slices(b"".join(pieces), submission.places[row][1]),)
     write_data(_with_line_end(pieces) if request.headers else pieces)
-    if _has_output(path):
+    if path.exists() and not (path.is_file() and path.stat().st_size == 0):
         return
-    if request.task and path.exists():
+    if path.exists():
         emit_note("task-wrote-nothing", "The array task wrote nothing.")
-    elif request.task and (lines := _worker_lines(run, row, submission)):
+    elif lines := _worker_lines(run, row, submission):
         write_data((lines,))
-    elif request.task:
+    else:
         message = "The log does not exist: the array task wrote nothing, or the log was deleted."
         emit_note("no-task-log", message, path=path)
-    else:
-        _explain_no_output(run, row, submission)
 
 
 def _with_line_end(pieces: Iterable[bytes]) -> Iterator[bytes]:
@@ -224,25 +237,26 @@ def _with_line_end(pieces: Iterable[bytes]) -> Iterator[bytes]:
         yield b"\n"
 
 
-def _has_output(path: Path) -> bool:
-    return path.exists() and not (path.is_file() and path.stat().st_size == 0)
+def _slice_log(run: Run, row: int, submission: Submission) -> SliceLog:
+    return SliceLog.of(run.directory, submission, row, run.table.log_name(row))
 
 
-def _log_path(run: Run, row: int, submission: Submission, *, task: bool) -> Path:
-    if task:
-        return run.directory.task_log_path(submission.number, submission.array_index_of(row))
-    return run.directory.log_path(submission.number, run.table.log_name(row))
+def _task_log_path(run: Run, row: int, submission: Submission) -> Path:
+    return run.directory.task_log_path(submission.number, submission.array_index_of(row))
 
 
 def _explain_no_output(run: Run, row: int, submission: Submission, more: str = "") -> None:
-    """Note the reason: the slice wrote nothing, or its log was deleted or moved."""
-    path = _log_path(run, row, submission, task=False)
+    """Note the reason: the slice wrote nothing, or its log was deleted, moved or not kept."""
+    own = _slice_log(run, row, submission)
     index, slot = submission.places[row]
     log = run.directory.read_task_log(submission.number, index)
     wrote = parse_progress(log or _worker_lines(run, row, submission), submission.job)
-    if slot in wrote.slots and not path.exists():  # a task creates the log before the command
-        gone = f"The slice began, but its log {relative_path(path)} was deleted or moved. {more}"
-        emit_note("log-gone", gone.rstrip(), path=path)
+    if own.dropped:
+        message = "Its log was not kept: --keep-logs failed keeps only the logs of failed slices."
+        emit_note("log-not-kept", message)
+    elif slot in wrote.slots and not own.exists:  # a task creates the log before the command
+        gone = f"The slice began, but its log {relative_path(own.own)} was deleted or moved. {more}"
+        emit_note("log-gone", gone.rstrip(), path=own.own)
     elif run.statuses[row].state.final or submission.number != run.journal_state.holder[row]:
         emit_note("slice-wrote-nothing", f"The slice itself wrote nothing. {more}".rstrip())
     else:
@@ -254,20 +268,35 @@ def _worker_lines(run: Run, row: int, submission: Submission) -> bytes:
     return run.directory.read_worker_lines(submission.number, submission.array_index_of(row))
 
 
-def _read_log(run: Run, row: int, path: Path, follow: bool) -> Iterator[bytes]:
-    """Yield the bytes of a log; with ``follow``, new bytes until the slice has ended."""
-    polled = time.monotonic()
-    file: BinaryIO | None = None
+def _read_log(run: Run, row: int, log: SliceLog, follow: bool) -> Iterator[bytes]:
+    """Yield the bytes of a slice's log; with ``follow``, new bytes until the slice has ended."""
+    printed = 0
+    for _ in _looks(run, row, follow):
+        for piece in log.read(printed):
+            yield piece
+            printed += len(piece)
+
+
+def _read_task_log(run: Run, row: int, path: Path, follow: bool) -> Iterable[bytes]:
+    """Yield the bytes of a task's log; with ``follow``, new bytes until the slice has ended."""
     with contextlib.ExitStack() as opened:
-        while True:
-            ended = run.statuses[row].state.final
+        file: BinaryIO | None = None
+        for _ in _looks(run, row, follow):
             if file is None and path.exists():
                 file = opened.enter_context(open(files.open_regular(path), "rb"))
             if file is not None:
                 yield from iter(functools.partial(file.read, 1 << 16), b"")
-            if not follow or ended:
-                break
-            run.engine.wait(_READ_S)
-            if time.monotonic() - polled > _POLL_S:
-                poll(run)
-                polled = time.monotonic()
+
+
+def _looks(run: Run, row: int, follow: bool) -> Iterator[None]:
+    """Yield once; with ``follow``, at intervals, the last time after the slice has ended."""
+    polled = time.monotonic()
+    while True:
+        ended = run.statuses[row].state.final
+        yield
+        if not follow or ended:
+            return
+        run.engine.wait(_READ_S)
+        if time.monotonic() - polled > _POLL_S:
+            poll(run)
+            polled = time.monotonic()

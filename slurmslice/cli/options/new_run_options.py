@@ -99,6 +99,11 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
         "End a line that must succeed with `|| exit`.",
     ),
     click.option(
+        "--keep-logs", type=click.Choice(["all", "failed"]), default="all",
+        help="Keep the logs of all slices that wrote something, or only of those that failed. "
+        "Default: all.",
+    ),
+    click.option(
         "--env", metavar="NAME[=VALUE]", multiple=True,
         help="Keep this variable in the script, with its present value or the given one. Every "
         "attempt then has it, wherever it is submitted. The script is no place for a password.",

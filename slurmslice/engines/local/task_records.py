@@ -129,7 +129,7 @@ class TaskRecords:
         try:
             if line["kind"] == b"dropped":
                 self.dropped.update(parse_array(fields["task"]))
-            else:
+            elif line["kind"] != b"log":
                 self._apply_to_task(line, int(fields["task"]), fields, cpu)
         except (KeyError, ValueError, OverflowError, BadInputError):
             return  # the line is damaged

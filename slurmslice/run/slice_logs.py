@@ -1,0 +1,144 @@
+"""The log of a slice: its own file, and its sections in a file of its array task (ADR 20)."""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from slurmslice.run.directory import RunDirectory
+from slurmslice.run.submission import Submission
+from slurmslice.script.log_sections import MAX_SECTION_BYTES, LogSection, find_sections
+from slurmslice.system import files
+
+
+@dataclass(frozen=True, slots=True)
+class SliceLog:
+    """The log of a slice in one submission.
+
+    Attributes:
+        directory: the run directory.
+        number: the submission.
+        index: the array index of the slice's task.
+        name: the log's name, relative to the submission's folder ``logs``.
+        packed: the task has several slices.
+    """
+
+    directory: RunDirectory
+    number: int
+    index: int
+    name: str
+    packed: bool
+
+    @classmethod
+    def of(cls, directory: RunDirectory, submission: Submission, row: int, name: str) -> SliceLog:
+        """Return the log of the slice in a row, with this name."""
+        index = submission.array_index_of(row)
+        return cls(directory, submission.number, index, name, submission.intent.pack > 1)
+
+    @property
+    def own(self) -> Path:
+        """The slice's own file."""
+        return self.directory.log_path(self.number, self.name)
+
+    @property
+    def shared(self) -> Path:
+        """The file of its task that may have its sections."""
+        if self.packed:
+            return self.directory.shared_log_path(self.number, self.index)
+        return self.directory.task_log_path(self.number, self.index)
+
+    @property
+    def path(self) -> Path:
+        """The file that has the text, or that will have it."""
+        if self.own.exists() or not any(section.text for section in self.sections()):
+            return self.own
+        return self.shared
+
+    @property
+    def proves_begin(self) -> bool:
+        """Whether the log shows that the slice began, also if the lines of its task are lost.
+
+        True also after an I/O error: it must not turn a slice into one that never began.
+        """
+        if self.directory.has_log(self.number, self.name):
+            return True
+        try:
+            return self.packed and bool(self._read_sections())
+        except OSError:
+            return True
+
+    @property
+    def exists(self) -> bool:
+        """Whether the slice has a file of its own, or a section."""
+        return self.own.exists() or bool(self.sections())
+
+    @property
+    def dropped(self) -> bool:
+        """Whether the newest log was not kept."""
+        return any(section.dropped for section in self.sections()[-1:]) and not self.has_output
+
+    @property
+    def has_output(self) -> bool:
+        """Whether the slice has written anything, as far as its log was kept."""
+        own = self.own
+        written = own.exists() and not (own.is_file() and own.stat().st_size == 0)
+        return written or any(section.text for section in self.sections())
+
+    def sections(self) -> list[LogSection]:
+        """Return its sections, the oldest first; none if their file cannot be read."""
+        found = list[LogSection]()
+        with contextlib.suppress(OSError):
+            found = self._read_sections()
+        if found or self.packed:
+            return found
+        return find_sections(self.directory.read_worker_lines(self.number, self.index), self.name)
+
+    def _read_sections(self) -> list[LogSection]:
+        try:
+            opened = files.open_regular(self.shared)
+        except FileNotFoundError:
+            return []
+        with open(opened, "rb") as file:
+            if file.seek(0, os.SEEK_END) == 0:  # mmap refuses an empty file
+                return []
+            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                return find_sections(data, self.name)
+
+    def read(self, offset: int = 0) -> Iterator[bytes]:
+        """Yield the bytes of the log from an offset on, in pieces.
+
+        A task moves a small log from its own file into a section. So a small file is read between
+        two looks at the sections, until both agree. A file that equals the last section was moved,
+        and is not removed yet.
+
+        Raises:
+            NotAFileError: the slice's own log is not a regular file.
+            OSError: it cannot be read.
+        """
+        while True:
+            sections, pieces = self.sections(), self._read_own()
+            start = next(pieces, b"")
+            if sections == self.sections():
+                break
+        if sections and start == sections[-1].text:
+            start = b""
+        position = 0
+        for texts in ((section.text for section in sections), (start,), pieces):
+            for text in texts:
+                if new := text[max(0, offset - position) :]:
+                    yield new
+                position += len(text)
+
+    def _read_own(self) -> Iterator[bytes]:
+        """Yield the bytes of the slice's own file. The first piece is a small file as a whole."""
+        try:
+            opened = files.open_regular(self.own)
+        except FileNotFoundError:
+            return
+        with open(opened, "rb") as file:
+            yield from iter(partial(file.read, MAX_SECTION_BYTES + 1), b"")

@@ -1,0 +1,91 @@
+r"""The logs of slices that share a file, and their parser.
+
+The script's library moves an empty or small log into a file of its array task when the slice has
+ended (``templates/slurmslice.sh``, ``_make_section``; ADR 20). Each such log is a section::
+
+    slurmslice log job=419 restart=0 at=1795424180 host=n3 slot=3 bytes=14 name=17.log
+    Hello, world!
+    slurmslice log-end
+    slurmslice log job=419 restart=0 at=1795424181 host=n3 slot=4 bytes=0 name=18.log
+    slurmslice log job=419 restart=0 at=1795424182 host=n3 slot=5 bytes=0 name=19.log dropped=1
+
+- ``bytes``: the length of the text. If it is 0, neither text nor closing line follows.
+- ``name``: the slice's log, relative to the submission's folder ``logs``.
+- ``dropped=1``: the log was removed, because the slice was done (``--keep-logs failed``).
+
+A text without a newline at its end has one before the closing line. A section without its closing
+line does not count.
+"""
+
+from __future__ import annotations
+
+import mmap
+import re
+from dataclasses import dataclass
+
+MAX_SECTION_BYTES = 1 << 16
+"""The longest text of a section; a longer log keeps its file."""
+
+_HEADER = re.compile(
+    rb"slurmslice log job=\S+ restart=\d{1,9} at=\d{1,12} host=\S+ slot=\d{1,9} "
+    rb"bytes=(?P<bytes>\d{1,5}) name=(?P<name>\S+)(?: task=\d{1,9})?(?P<dropped> dropped=1)?\n"
+)
+_CLOSING = re.compile(rb"\n?slurmslice log-end\n")
+_CLOSING_BYTES = len(b"\nslurmslice log-end\n")
+
+
+@dataclass(frozen=True, slots=True)
+class LogSection:
+    """The log of one slice from one start of its task.
+
+    Attributes:
+        text: its bytes; empty if the slice wrote nothing, or if its log was not kept.
+        dropped: its log was not kept.
+    """
+
+    text: bytes
+    dropped: bool = False
+
+
+def find_sections(data: bytes | mmap.mmap, name: str) -> list[LogSection]:
+    """Find the sections of one slice, in the order of the starts of its task.
+
+    Args:
+        data: the file that several slices share, or ``tasks/<index>.log``.
+        name: the slice's log, relative to ``logs``.
+    """
+    found, position, wanted = list[LogSection](), 0, name.encode()
+    while header := _HEADER.search(data, position):
+        position = skip_text(data, header[0], header.end())
+        if header["name"] != wanted:
+            continue
+        size = int(header["bytes"])
+        if size == 0:
+            found.append(LogSection(b"", dropped=header["dropped"] is not None))
+        elif position > header.end():
+            found.append(LogSection(data[header.end() : header.end() + size]))
+    return found
+
+
+def skip_text(data: bytes | mmap.mmap, line: bytes, position: int) -> int:
+    """Return the position after the text and the closing line of a section.
+
+    Args:
+        data: the file, or a part of it that ends at ``needed_end`` or later.
+        line: a progress line.
+        position: the position after that line.
+
+    Returns:
+        ``position`` if the line is no header, or if its section has no closing line.
+    """
+    header = _HEADER.fullmatch(line)
+    if header is None or header["bytes"] == b"0":
+        return position
+    closing = _CLOSING.match(data, position + int(header["bytes"]))
+    return closing.end() if closing else position
+
+
+def needed_end(line: bytes, position: int) -> int:
+    """Return the position up to which ``skip_text`` has to see the file, at most."""
+    header = _HEADER.fullmatch(line)
+    return position + (int(header["bytes"]) + _CLOSING_BYTES if header else 0)
