@@ -433,16 +433,14 @@ def test_nothing_is_completed_while_the_library_is_changed(
 
 
 @pytest.mark.parametrize("packed", [1, 2])
-@pytest.mark.parametrize("log", [None, "bash: slurmslice.sh: No such file or directory\n"])
-def test_a_slice_that_never_began_uses_no_attempt(
-    make_run: MakeRun, packed: int, log: str | None
-) -> None:
+@pytest.mark.parametrize("log", ["", "bash: slurmslice.sh: No such file or directory\n"])
+def test_a_slice_that_never_began_uses_no_attempt(make_run: MakeRun, packed: int, log: str) -> None:
     """Exit 125 without a progress line: the slice waits again once; then it has failed."""
     run, engine = make_run(2, Packing(pack=packed))
     submit(run, choose_waiting(None), {}, "submit")
     for number, state, attempts in ((1, State.WAITING, 0), (2, State.FAILED, 1)):
-        for index in range(2 // packed) if log else ():
-            run.directory.task_log_path(number, index).write_text(log or "")
+        for index in range(2 // packed):
+            run.directory.task_log_path(number, index).write_text(log)
         ended(run, engine, NOT_BEGUN)
         poll(run)
         assert run.statuses.state_counts() == {state: 2}
@@ -452,6 +450,17 @@ def test_a_slice_that_never_began_uses_no_attempt(
         assert run.journal_state.attempts == [attempts, attempts]
         submit_queued(run, "tick")
     assert len(engine.jobs) == 2
+
+
+def test_a_missing_task_log_does_not_show_that_no_slice_began(
+    new_run: NewRun, engine: FakeEngine
+) -> None:
+    """Somebody removed it, because Slurm creates it first: a program may itself exit 125."""
+    run = new_run("0")
+    submit(run, choose_waiting(None), {}, "submit")
+    ended(run, engine, NOT_BEGUN)
+    poll(run)
+    assert run.statuses.state(0) is State.FAILED
 
 
 def test_a_slice_that_began_may_not_be_visible_yet(

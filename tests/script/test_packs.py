@@ -39,7 +39,7 @@ from tests.script.test_script import (
     words,
 )
 from tests.support.paths import SNAPSHOTS
-from tests.support.scripts import changed
+from tests.support.scripts import changed, logged
 
 PACKED = changed(
     TABLE_EXAMPLE, command=EXAMPLE.record.command, pack=125, at_once=1, slice_time_s=600
@@ -78,8 +78,7 @@ def pack(directory: Place, command: Command, keys: int | list[str], **fields: ob
 
 def log(directory: Place, row: int) -> bytes:
     """Return the progress of the slice in a row; empty if it never ran."""
-    path = directory.submission() / f"logs/row-{row + 40}.log"
-    return path.read_bytes() if path.exists() else b""
+    return logged(directory.submission(), f"row-{row + 40}.log")
 
 
 def exits(ran: Ran) -> dict[int, int | None]:
@@ -223,7 +222,7 @@ def test_a_slice_inherits_nothing_of_the_bookkeeping(directory: Place) -> None:
         pack(directory, words("ls", "/proc/self/fd"), 2, at_once=at_once, slice_time_s=60)
         assert directory.run(0).code == 0
         assert log(directory, 0).split() == b"0 1 2 3".split()  # 3 is what ls reads
-        (directory.submission() / "logs/row-40.log").unlink()
+        directory.forget()
 
 
 def test_a_log_of_a_pack_that_cannot_be_written(directory: Place) -> None:

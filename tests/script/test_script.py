@@ -21,7 +21,11 @@ from hypothesis import strategies as st
 
 from slurmslice.errors import BadInputError
 from slurmslice.script import template
-from slurmslice.script.progress_lines import TaskProgress, parse_progress
+from slurmslice.script.progress_lines import (
+    TaskProgress,
+    extract_progress_lines,
+    parse_progress,
+)
 from slurmslice.script.render import (
     ScriptContent,
     check_bash_syntax,
@@ -37,7 +41,7 @@ from slurmslice.spec.slice_numbers import SliceNumbers
 from slurmslice.system.escaping import format_row, slice_table_header
 from slurmslice.system.shell_quoting import quote
 from tests.support.paths import SNAPSHOTS
-from tests.support.scripts import a_script, changed
+from tests.support.scripts import a_script, changed, logged
 
 BASH = os.environ.get("SLURMSLICE_BASH", "bash")
 PATH = os.environ["PATH"]
@@ -151,6 +155,13 @@ class Place:
             (self.submission(number) / "tasks.tsv").write_bytes(text.encode())
         return self.submission(number)
 
+    def forget(self) -> None:
+        """Remove what the tasks of the first submission wrote."""
+        for name in ("tasks", "logs"):
+            shutil.rmtree(self.submission() / name, ignore_errors=True)
+        (self.submission() / "job").unlink(missing_ok=True)
+        self.make()
+
     def write(self, command: Command, **fields: object) -> None:
         """Render the script of this place and make its first submission."""
         given: dict[str, object] = {
@@ -210,9 +221,9 @@ class Place:
         """Wait for a task and collect its results."""
         stderr = task.communicate(timeout=20)[1].decode()
         stdout = (self.submission(number) / "tasks" / f"{index}.log").read_bytes()
-        path = self.submission(number) / "logs" / (log or f"{index}.log")
-        content = path.read_bytes() if path.exists() else b""
-        return Ran(task.returncode, stdout, stderr, content, parse_progress(stdout, job))
+        content = logged(self.submission(number), log or f"{index}.log")
+        said = parse_progress(extract_progress_lines((stdout,)), job)
+        return Ran(task.returncode, stdout, stderr, content, said)
 
     def run(self, index: int | str = 17, log: str | None = None, **environ: str) -> Ran:
         """Run an array task of the first submission to its end."""
@@ -496,7 +507,7 @@ def test_command_words_are_never_shell_syntax(directory: Place) -> None:
         program.write_text('#!/bin/sh\necho "program $SLICE $*"\n')
         program.chmod(0o755)
         directory.write(words(name, "{}"), environment=(("PATH", f"{programs}:{PATH}"),))
-        (directory.submission() / "logs/17.log").unlink(missing_ok=True)
+        directory.forget()
         assert directory.run().log == b"program 17 17\n"
 
 
@@ -698,7 +709,7 @@ def test_a_clean_up_of_the_setup_runs_last(directory: Place) -> None:
     )
     ran = directory.run()
     assert (ran.code, ran.log) == (0, b"here\ncleaned\n")
-    assert b" exit=0 " in ran.stdout.splitlines()[-1]
+    assert ran.said.slots[0].exit_code == 0
 
 
 # -- the claim ------------------------------------------------------------------------------
@@ -751,10 +762,8 @@ def test_a_race_has_one_winner(directory: Place) -> None:
         winner = (directory.submission() / "job").read_text().strip()
         assert {task for task, code in codes.items() if code == 0} == {(1, winner), (2, winner)}
         for index in (1, 2):
-            log = directory.submission() / f"logs/{index}.log"
-            assert log.read_text() == f"{winner}\n"
-            log.unlink()
-        (directory.submission() / "job").unlink()
+            assert logged(directory.submission(), f"{index}.log") == f"{winner}\n".encode()
+        directory.forget()
 
 
 def counting_sleeps(directory: Place, then: str = 'exec /bin/sleep "$1"') -> str:

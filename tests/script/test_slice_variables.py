@@ -13,6 +13,7 @@ from slurmslice.spec.command import ShellText
 from slurmslice.spec.output_check import OutputCheck
 from slurmslice.spec.slice_numbers import SliceNumbers
 from tests.script.test_script import Place
+from tests.support.scripts import logged
 
 FAMILY = tuple(f"SLURM_ARRAY_TASK_{name}" for name in ("ID", "COUNT", "MIN", "MAX", "STEP"))
 SHOW = 'echo "$W ' + " ".join(f"${{{name}-}}" for name in FAMILY) + ' ${SLURM_ARRAY_JOB_ID-none}"'
@@ -103,7 +104,7 @@ def test_a_slice_of_a_pack(directory: Place, at_once: int) -> None:
     ran = directory.run(1, **SLURM)
     assert ran.code == 0
     for row, number in ((43, 1), (44, 3), (45, 8)):
-        log = (directory.submission() / f"logs/row-{row}.log").read_bytes()
+        log = logged(directory.submission(), f"row-{row}.log")
         assert lines(log) == [f" {number} 6 0 5 1 none", "419 1", f"6 {row} 1"]
 
 

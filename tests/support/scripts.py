@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 from slurmslice.sbatch.resource_request import ResourceRequest
+from slurmslice.script.log_sections import find_sections
 from slurmslice.script.render import ScriptContent
 from slurmslice.spec.command import CommandWords
 from slurmslice.spec.packing import Packing
@@ -45,3 +47,11 @@ def changed(script: ScriptContent, **given: Any) -> ScriptContent:
         columns = dict.fromkeys(differing, "{column}")
         record = dataclasses.replace(record, request=ResourceRequest.of(columns))
     return dataclasses.replace(script, record=record, **parts[ScriptContent])
+
+
+def logged(submission: Path, name: str) -> bytes:
+    """Return all that a slice wrote: its sections in the files of tasks, and its own log."""
+    shared = sorted((submission / "tasks").glob("*.log*"))
+    texts = [one.text for path in shared for one in find_sections(path.read_bytes(), name)]
+    own = submission / "logs" / name
+    return b"".join([*texts, own.read_bytes() if own.exists() else b""])
