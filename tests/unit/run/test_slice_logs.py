@@ -1,0 +1,97 @@
+"""The log of a slice is read whole, while its task moves it from one file into another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from slurmslice.run.directory import RunDirectory
+from slurmslice.run.slice_logs import SliceLog
+from slurmslice.script.log_sections import MAX_SECTION_BYTES
+
+LINE = b"slurmslice log job=1 restart=0 at=1 host=n slot=0 bytes=%d name=a.log%s\n"
+CLOSING = b"slurmslice log-end\n"
+
+
+def section(text: bytes, more: bytes = b"") -> bytes:
+    return LINE % (len(text), more) + (text + CLOSING if text else b"")
+
+
+@pytest.fixture(params=[True, False], ids=["packed", "alone"])
+def log(tmp_path: Path, request: pytest.FixtureRequest) -> SliceLog:
+    log = SliceLog(RunDirectory(tmp_path), 1, 3, "a.log", packed=request.param)
+    log.own.parent.mkdir(parents=True)
+    log.shared.parent.mkdir(parents=True)
+    return log
+
+
+def text(log: SliceLog, offset: int = 0) -> bytes:
+    return b"".join(log.read(offset))
+
+
+def test_nothing_is_there_yet(log: SliceLog) -> None:
+    assert (text(log), log.exists, log.has_output, log.dropped) == (b"", False, False, False)
+    assert log.path == log.own
+
+
+def test_sections_come_before_the_own_log(log: SliceLog) -> None:
+    """A restarted slice writes into a new log."""
+    log.shared.write_bytes(section(b"one\n") + section(b"two\n"))
+    log.own.write_bytes(b"three")
+    assert text(log) == b"one\ntwo\nthree"
+    assert [text(log, offset) for offset in (4, 10, 13, 20)] == [b"two\nthree", b"ree", b"", b""]
+    assert log.path == log.own
+
+
+def test_a_moved_log_is_shown_once(log: SliceLog) -> None:
+    """A task was killed after it had written the section and before it emptied the log."""
+    log.shared.write_bytes(section(b"one\n"))
+    log.own.write_bytes(b"one\n")
+    assert text(log) == b"one\n"
+    log.own.write_bytes(b"")
+    assert text(log) == b"one\n"
+    log.own.unlink()
+    assert (text(log), log.path) == (b"one\n", log.shared)
+
+
+def test_a_log_that_moves_while_it_is_read(log: SliceLog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The task moves the log between two steps of the reader, whichever they are."""
+    looks = SliceLog.sections
+
+    def move(self: SliceLog) -> object:
+        found = looks(self)
+        if log.own.exists():
+            log.shared.write_bytes(section(b"one\n"))
+            log.own.unlink()
+        return found
+
+    log.own.write_bytes(b"one\n")
+    monkeypatch.setattr(SliceLog, "sections", move)
+    assert text(log) == b"one\n"
+
+
+def test_a_log_of_any_size_is_read_in_pieces(log: SliceLog) -> None:
+    log.own.write_bytes(b"x" * (3 * MAX_SECTION_BYTES))
+    assert text(log) == b"x" * (3 * MAX_SECTION_BYTES)
+    assert text(log, 3 * MAX_SECTION_BYTES - 2) == b"xx"
+
+
+def test_a_log_that_was_not_kept(log: SliceLog) -> None:
+    log.shared.write_bytes(section(b"", b" dropped=1"))
+    assert (log.dropped, log.has_output, log.exists) == (True, False, True)
+
+
+def test_what_proves_that_a_slice_began(log: SliceLog) -> None:
+    """Its own log, or its section in another file than the lines of its task."""
+    assert not log.proves_begin
+    log.shared.write_bytes(section(b""))
+    assert log.proves_begin is log.packed
+    log.own.write_bytes(b"")
+    assert log.proves_begin
+
+
+def test_an_unreadable_file_does_not_prove_that_nothing_began(log: SliceLog) -> None:
+    log.shared.mkdir()
+    assert log.proves_begin is log.packed
+    assert text(log) == b""
