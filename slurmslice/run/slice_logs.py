@@ -61,7 +61,7 @@ class SliceLog:
 
     @property
     def proves_begin(self) -> bool:
-        """Whether the log shows that the slice began, also if the lines of its task are lost.
+        """True if the log shows that the slice began, also if the lines of its task are lost.
 
         True also after an I/O error: it must not turn a slice into one that never began.
         """
@@ -74,17 +74,17 @@ class SliceLog:
 
     @property
     def exists(self) -> bool:
-        """Whether the slice has a file of its own, or a section."""
+        """True if the slice has a file of its own, or a section."""
         return self.own.exists() or bool(self.sections())
 
     @property
     def dropped(self) -> bool:
-        """Whether the newest log was not kept."""
+        """True if the newest log was not kept."""
         return any(section.dropped for section in self.sections()[-1:]) and not self.has_output
 
     @property
     def has_output(self) -> bool:
-        """Whether the slice has written anything, as far as its log was kept."""
+        """True if the slice has written anything, as far as its log was kept."""
         own = self.own
         written = own.exists() and not (own.is_file() and own.stat().st_size == 0)
         return written or any(section.text for section in self.sections())
