@@ -5,7 +5,7 @@
 # make test SLURM=auto      (default) run the Slurm tests if a cluster is possible
 # make test SLURM=require   fail if there is no cluster
 # make test SLURM=off       skip the Slurm tests
-# make test WORKERS=1       one test at a time (default: two, each with its own cluster)
+# make test WORKERS=1       one test at a time (default: four, each with its own cluster)
 #
 # make check                ruff, mypy and the import contract, in seconds
 #
@@ -29,7 +29,7 @@ VERSIONS_ARGS ?=
 ONLY ?=
 SMALL ?=
 PYTEST_ARGS ?=
-WORKERS ?= 2
+WORKERS ?= 4
 
 BIN := .venv/bin
 READY := .venv/ready

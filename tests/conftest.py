@@ -123,6 +123,23 @@ def typed(
 # -- the real cluster ------------------------------------------------------------------------
 
 
+LONGEST = (
+    "large_on_cluster", "trouble_on_cluster", "main_job_on_cluster", "outages_on_cluster",
+    "bring_up", "check_on_cluster", "full_queue_on_cluster", "packs_on_cluster",
+    "library_on_cluster", "slice_variables_on_cluster", "once_on_cluster",
+)  # fmt: skip
+"""The test files that take longest. They begin first."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the long files first, so that no worker has one left when the others have ended.
+
+    They mostly wait for Slurm, while the workers of other files use the CPUs.
+    """
+    ranks = {f"test_{name}": rank for rank, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: ranks.get(item.path.stem, len(ranks)))
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Restore the default signals for the tests' programs."""
     # Under nohup these are ignored, by all children too, and tests of signals would wait in vain.
@@ -134,11 +151,14 @@ def pytest_configure(config: pytest.Config) -> None:
 _WHY_NOT = "No Slurm cluster"
 
 
-def _folder() -> str:
-    """Return the folder of our own cluster. Each worker of pytest-xdist has its own folder."""
-    folder = os.environ.get("SLURMSLICE_TEST_CLUSTER", "/var/tmp/slurmslice-cluster")
+def _folders() -> tuple[str, str]:
+    """Return the folder of our own cluster, and that of the first worker of pytest-xdist.
+
+    Each worker has its own cluster. All use the slurmslice that is installed in the first folder.
+    """
+    first = os.environ.get("SLURMSLICE_TEST_CLUSTER", "/var/tmp/slurmslice-cluster")
     worker = os.environ.get("PYTEST_XDIST_WORKER", "gw0")
-    return folder if worker == "gw0" else f"{folder}-{worker}"
+    return (first if worker == "gw0" else f"{first}-{worker}"), first
 
 
 @pytest.fixture(scope="session")
@@ -149,7 +169,7 @@ def site(request: pytest.FixtureRequest) -> Site:
     capture = request.config.pluginmanager.getplugin("capturemanager")
     try:
         with capture.global_and_fixture_disabled():
-            return find_site(wish, _folder())
+            return find_site(wish, *_folders())
     except NoSiteError as why:
         if wish == "require":
             pytest.fail(f"A Slurm cluster is required: {why}")

@@ -29,6 +29,7 @@ import pytest
 from tests.support.notes import SHOW_CODES, noted
 from tests.support.paths import REPOSITORY
 from tests.support.slurm_cluster import Cluster, ClusterError
+from tests.support.slurm_cluster.prepare import make_folder
 
 DEADLINE_S = 120.0
 Finished = subprocess.CompletedProcess[str]
@@ -142,10 +143,14 @@ def array_task_of(sent: Finished) -> str:
 def until(condition: Callable[[], bool], what: str | Callable[[], str]) -> None:
     """Wait for a condition. At the deadline, fail and name the condition."""
     deadline = time.monotonic() + DEADLINE_S
-    while not condition():
+    while True:
+        began = time.monotonic()
+        if condition():
+            return
         if time.monotonic() > deadline:
             pytest.fail(f"waited in vain for {what if isinstance(what, str) else what()}")
-        time.sleep(0.2)
+        # A look may be a command that takes a second. Other tests need the machine too.
+        time.sleep(max(0.2, time.monotonic() - began))
 
 
 def until_empty(site: Site) -> None:
@@ -320,12 +325,13 @@ def _cancel_jobs_of(site: Site, folder: Path) -> None:
         site.run("scancel", *ids, cwd=site.folder)
 
 
-def find_site(wish: str, folder: str) -> Site:
+def find_site(wish: str, folder: str, shared: str = "") -> Site:
     """Return a site: the machine's Slurm if there is one, else our own cluster.
 
     Args:
         wish: ``auto``, ``require`` or ``off``.
         folder: the folder of our own cluster.
+        shared: the folder of another cluster, whose installed slurmslice this one uses too.
 
     Raises:
         NoSiteError: there is no site.
@@ -341,7 +347,7 @@ def find_site(wish: str, folder: str) -> Site:
             "no Slurm answers here, and this is no Debian where it could be installed"
         )
     try:
-        return _site_of_our_own(folder)
+        return _site_of_our_own(folder, shared)
     except ClusterError as why:
         raise NoSiteError(f"the cluster did not come up: {why}") from why
 
@@ -364,35 +370,50 @@ def _site_of_this_machine() -> Site:
     return Site(Path(sys.executable), folder, execute)
 
 
-def _site_of_our_own(folder: str) -> Site:
+def _site_of_our_own(folder: str, shared: str) -> Site:
     cluster = Cluster(folder, say=_say)
     cluster.up()
-    return Site(_install(cluster), cluster.layout.home, cluster.run, cluster)
+    python = _install(cluster, shared or folder)
+    return Site(python, cluster.layout.home, cluster.run, cluster)
 
 
 def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _install(cluster: Cluster) -> Path:
-    """Install slurmslice from its wheel for the ordinary user; one process at a time."""
-    with (cluster.folder / "venv.lock").open("w") as lock:
+def _install(cluster: Cluster, folder: str) -> Path:
+    """Install slurmslice from its wheel for the ordinary user, into a folder; return its Python.
+
+    The workers of one test session share the folder: the first one installs.
+    """
+    venv = Path(folder) / "venv"
+    session = os.environ.get("PYTEST_XDIST_TESTRUNUID", str(os.getpid()))
+    make_folder(Path(folder))
+    with (Path(folder) / "venv.lock").open("a+") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.seek(0)
+        if lock.read() == session:
+            return _python_of(venv)
         with tempfile.TemporaryDirectory() as wheels:
             _pip("wheel", "--no-deps", "--wheel-dir", wheels, str(REPOSITORY))
             (wheel,) = Path(wheels).glob("*.whl")
-            return _install_wheel(cluster, wheel)
+            _install_wheel(cluster, wheel, venv)
+        lock.truncate(0)
+        lock.write(session)
+    return _python_of(venv)
 
 
-def _install_wheel(cluster: Cluster, wheel: Path) -> Path:
-    venv = cluster.folder / "venv"
-    python = venv / "bin" / "python"
+def _python_of(venv: Path) -> Path:
+    return venv / "bin" / "python"
+
+
+def _install_wheel(cluster: Cluster, wheel: Path, venv: Path) -> None:
+    python = _python_of(venv)
     if cluster.run([str(python), "-c", ""]).returncode != 0 if python.exists() else True:
         shutil.rmtree(venv, ignore_errors=True)
         _check(subprocess.run([_base_python(cluster), "-m", "venv", "--without-pip", str(venv)]))
     _pip("--python", str(python), "install", f"{wheel}[example]")
     _pip("--python", str(python), "install", "--no-deps", "--force-reinstall", str(wheel))
-    return python
 
 
 def _base_python(cluster: Cluster) -> str:
@@ -430,7 +451,7 @@ def shell(folder: str) -> int:
     """A shell of the ordinary user on our own cluster, with slurmslice on its PATH."""
     cluster = Cluster(folder, say=_say)
     cluster.up()
-    binaries = _install(cluster).parent
+    binaries = _install(cluster, folder).parent
     _say(f"A shell as {cluster.user}, on a cluster of {len(cluster.nodes)} nodes. Try: sinfo; "
          "slurmslice doctor; slurmslice run -a 0-9 -- echo {}")  # fmt: skip
     return cluster.interact(["env", f"PATH={binaries}:{cluster.env['PATH']}", "/bin/bash", "-i"])

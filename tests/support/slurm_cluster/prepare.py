@@ -54,7 +54,7 @@ def make_folder(folder: Path) -> None:
             raise ClusterError(f"{folder} is out of other users' reach: {path} is closed to them")
     for path in reversed((folder, *folder.parents)):
         if not path.exists():
-            path.mkdir()
+            path.mkdir(exist_ok=True)  # another worker of the tests may make it just now
             path.chmod(0o755)  # independent of the umask
 
 
