@@ -306,6 +306,7 @@ _supervise() {
   [[ $_pack != 1 || -d ${_log%/*} ]] || mkdir -p "${_log%/*}"
   trap '_signal_child USR1' USR1
   trap '_signal_child USR2' USR2
+  [[ $_pack == 1 ]] || trap '[[ ! $_child ]] || _signal_child URG' URG # for _look_for_cancelled
   for _signal in HUP INT TERM; do
     # shellcheck disable=SC2064 # $_signal as it is now
     trap "_told=$_signal; _signal_child $_signal" "$_signal"
@@ -522,10 +523,10 @@ _remove_logs() {
 
 # Reads what earlier starts of this task wrote. A slice that ended by itself, or at its own time
 # limit, has ended for good. One that was ended from outside (by HUP, INT, KILL or TERM, or with any
-# exit code after it was told to end) runs again.
+# exit code after it was told to end) runs again, unless a person has cancelled it.
 _keep_ended() {
   local _said _slot _host _late=() _lost=() _missed=() _hosts=() _measured=()
-  local _pattern="slurmslice (start|timeout|memory|check|end) job=$_job restart=[0-9]+ at=[0-9]+"
+  local _pattern="slurmslice (start|timeout|cancel|memory|check|end) job=$_job restart=[0-9]+ at=[0-9]+"
   _pattern+=' host=([^ ]+) slot=([0-9]+)( (exit|of)=([0-9]+))?( told=[A-Z]+)?'
   _pattern+='(( us=[0-9]+)?( cpu_us=[0-9]+)?)( |$)'
   while IFS= read -r _said; do
@@ -533,7 +534,8 @@ _keep_ended() {
     _slot=${BASH_REMATCH[3]} _hosts[BASH_REMATCH[3]]=${BASH_REMATCH[2]}
     case ${BASH_REMATCH[1]}${BASH_REMATCH[6]}${_late[_slot]:-}${BASH_REMATCH[7]:+told} in
       start*) unset "_late[$_slot]" "_lost[$_slot]" "_missed[$_slot]" ;;
-      timeout*) _late[_slot]=late ;;
+      timeout*) _late[_slot]=${_late[_slot]:-timeout} ;;
+      cancel*) _late[_slot]=cancel ;;
       memory*) _lost[_slot]=${BASH_REMATCH[6]} ;;
       check*) _missed[_slot]=${_said##* slot="$_slot" } ;;
       end129 | end130 | end137 | end143 | end*[0-9]told) ;;
@@ -542,22 +544,24 @@ _keep_ended() {
   done <"$_submission/tasks/$_index.log"
   for _slot in "${!_kept[@]}"; do
     _host=${_hosts[_slot]} # the node on which the slice ran
-    [[ ! ${_late[_slot]:-} ]] || _progress timeout "slot=$_slot"
+    [[ ! ${_late[_slot]:-} ]] || _progress "${_late[_slot]}" "slot=$_slot"
     [[ ! ${_lost[_slot]:-} ]] || _progress memory "slot=$_slot of=${_lost[_slot]}"
     [[ ! ${_missed[_slot]:-} ]] || _progress check "slot=$_slot ${_missed[_slot]}"
     _progress end "slot=$_slot exit=${_kept[_slot]}${_measured[_slot]} kept=1"
-    ((_kept[_slot])) || ((_ok += 1))
+    ((_kept[_slot])) || [[ ${_late[_slot]:-} == cancel ]] || ((_ok += 1))
   done
 }
 
 _dispatch() {
   local _slot _signal
   _running=() _lost=() _since=() _spent=() _silent=() _stopping='' _partial=''
+  _cancelled=() _next=0 _asked=''
   _trapped='' # a trap on EXIT is the dispatcher's, and the slices are processes of their own
   trap : PIPE # in case the watchdog is killed
   _share_variables
   trap '_signal_slices USR1' USR1
   trap '_signal_slices USR2' USR2
+  trap _look_for_cancelled URG
   for _signal in HUP INT TERM; do
     # shellcheck disable=SC2064 # $_signal as it is now
     trap "_stop_slices $_signal" "$_signal"
@@ -569,6 +573,9 @@ _dispatch() {
     [[ ! ${_kept[_slot]:-} ]] || continue
     while ((${#_running[@]} >= _at_once)); do _await_slice; done
     [[ ! $_stopping ]] || break
+    [[ ! -e $_submission/cancelled/$_index ]] || _end_cancelled
+    _next=$((_slot + 1)) _asked=''
+    [[ ! ${_cancelled[_slot]:-} ]] || continue
     # A slice without this line counts as not begun: so it is not run if the disk is full.
     _progress start "slot=$_slot format=1" || break
     _start_slice "$_slot"
@@ -597,6 +604,45 @@ _stop_slices() {
   _signal_slices "$1"
 }
 
+# "slurmslice cancel" has sent URG, which does nothing to any other process. A node may know a folder
+# of a file server as it was a minute ago, unless it opens the folder.
+# shellcheck disable=SC2329 # a trap calls it
+_look_for_cancelled() {
+  _signalled=yes _asked=yes
+  command ls "$_submission" >/dev/null 2>&1
+  _end_cancelled
+}
+
+# Ends the slices of this task that a person has cancelled; the others go on. A file has their slots.
+# One that has not begun will not begin. One that ended before is not affected.
+_end_cancelled() {
+  local _slot _slots=() IFS=' '
+  read -r -a _slots <"$_submission/cancelled/$_index"
+  for _slot in "${_slots[@]}"; do
+    [[ $_slot =~ ^[0-9]+$ && ! ${_kept[_slot]:-}${_cancelled[_slot]:-} ]] || continue
+    if [[ ${_running[_slot]:-} ]]; then
+      kill -0 "${_running[_slot]}" || continue # it has just ended by itself
+      _cancelled[_slot]=yes
+      _progress cancel "slot=$_slot"
+      kill -s TERM -- "-${_running[_slot]}"
+      (_kill_late "${_running[_slot]}") {_watch}>&- &
+    elif ((_slot >= _next)); then
+      _cancelled[_slot]=yes
+      _progress cancel "slot=$_slot"
+    fi
+  done
+} 2>/dev/null
+
+# Kills group $1 after the grace.
+_kill_late() {
+  local _left=$_grace
+  while ((_left-- > 0)); do
+    command sleep 1
+    kill -0 -- "-$1" || return
+  done
+  kill -s KILL -- "-$1"
+}
+
 # Starts slot $1 as a process group of its own. If several run at a time, the slice has a wrapper in
 # its group, which rings through a pipe when the slice has ended: bash 4.2 has no "wait -n".
 _start_slice() {
@@ -623,6 +669,7 @@ _start_slice() {
   set +m
   echo "$1 $!" >&"$_watch"
   [[ ! $_stopping ]] || _signal_slices "$_stopping" # it came before the slice was known
+  [[ ! $_asked ]] || _end_cancelled
 }
 
 _begin_slice() {
@@ -654,7 +701,7 @@ _await_slice() {
 # Records the end of slot $1. Its CPU time is $2; if that is missing, it is that of the children that
 # have ended since its start. A signal ends "wait" early: then it waits again.
 _finish_slice() {
-  local _figures
+  local _figures _told
   while
     _signalled=''
     wait "${_running[$1]}"
@@ -668,9 +715,10 @@ _finish_slice() {
   unset "_running[$1]"
   echo "$1 0" >&"$_watch"
   [[ ! ${_lost[$1]:-} ]] || _progress_surely memory "slot=$1 of=${_lost[$1]}"
-  _progress_surely end "slot=$1 exit=$_exit${_stopping:+ told=$_stopping}$_figures" &&
+  _told=${_stopping:-${_cancelled[$1]:+TERM}}
+  _progress_surely end "slot=$1 exit=$_exit${_told:+ told=$_told}$_figures" &&
     _share_log "$1" "$_exit" "$((_now - _since[$1] < 60000000 ? 65536 : 0))"
-  ((_exit)) || ((_ok += 1))
+  ((_exit)) || [[ ${_cancelled[$1]:-} ]] || ((_ok += 1))
 }
 
 # Moves the log of slot $1, which exited $2, to the file that the slices of this task share, if it has

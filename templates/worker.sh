@@ -99,7 +99,8 @@ _kill_task() {
   _kill_left
 }
 
-# Passes on signal $1 to the script. It is from --signal=B:, or from the task itself (kill $$).
+# Passes on signal $1 to the script. It is from --signal=B:, from the task itself (kill $$), or URG:
+# the dispatcher of a pack then looks for cancelled slices.
 _pass_signal() {
   _signalled=yes
   kill -0 "$_child" || return
@@ -169,7 +170,7 @@ _serve() {
   trap '_end_task timeout' ALRM
   trap _kill_task QUIT
   # shellcheck disable=SC2064 # as it is now
-  for _signal in HUP INT TERM USR1 USR2; do trap "_pass_signal $_signal" "$_signal"; done
+  for _signal in HUP INT TERM URG USR1 USR2; do trap "_pass_signal $_signal" "$_signal"; done
   times >&"$_out"
   echo ready >&"$_events"
   while read -r -u "$_tasks" _index SLURM_JOB_ID _cgroup; do

@@ -155,12 +155,14 @@ def _changed_statuses(
         for row in list(run.unfinished_rows(submission)):
             known = run.statuses[row]
             evidence = slice_evidence(
-                submission, row, observation, ends, over=over, now=now,
+                run, submission, row, observation, ends, over=over, now=now,
                 foreign_jobs=run.foreign_jobs,
             )  # fmt: skip
             status = _reconcile_slice(run, submission, row, evidence, wrote)
             if needs_confirmation(status):
                 status = _confirmed_status(run, submission, row, status, evidence)
+            if evidence.task_goes_on and status.state.in_flight:
+                status = replace(status, reason=f"{NOT_CANCELLED_YET}; {status.reason}")
             if status.state is State.CANCELLED and row in submission.submit_again:
                 status = replace(
                     status, state=State.WAITING, reason=EDITED_SCRIPT_REASON, ended_at=None
@@ -168,6 +170,9 @@ def _changed_statuses(
             if status != known:
                 yield row, status
 
+
+NOT_CANCELLED_YET = "cancelled, and its array task has not noticed it yet"
+"""The reason of a slice in flight that was cancelled, and not its whole task."""
 
 EDITED_SCRIPT_REASON = (
     "cancelled in Slurm, because script.sh was edited; it will be submitted again"

@@ -5,14 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import chain
 
-from slurmslice.actions.cancel import cancel_in_engine
+from slurmslice.actions.cancel import cancel_in_engine, cancel_request
 from slurmslice.plan.run_script import check_script, read_script
 from slurmslice.run.directory import read_required_file, sha256_hex
 from slurmslice.run.identity import job_identity
-from slurmslice.run.journal import Cancelled, Released
+from slurmslice.run.journal import Released
 from slurmslice.run.run import Run
 from slurmslice.run.submission import Submission
-from slurmslice.sbatch.array_expression import compress_indices
 from slurmslice.status.states import State
 
 
@@ -46,10 +45,9 @@ def release(run: Run) -> ReleasedRows:
         if outdated:
             check_script(run, read_script(run))
         for number, rows in outdated.items():
-            run.decide(
-                Cancelled(number, str(compress_indices(rows)), run.clock(), submit_again=True)
-            )
-            cancel_in_engine(run, number, rows)
+            request = cancel_request(run, number, rows, submit_again=True)
+            run.decide(request)
+            cancel_in_engine(run, request)
         run.decide(Released(run.clock()))  # last, so that all is repeated after a kill
         for submission in run.submissions_in_flight():
             if submission.share != 0 and not submission.submit_again.issuperset(

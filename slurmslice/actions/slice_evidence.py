@@ -48,6 +48,7 @@ def array_end_times(observation: Observation) -> dict[str, float]:
 
 
 def slice_evidence(
+    run: Run,
     submission: Submission,
     row: int,
     observation: Observation,
@@ -60,6 +61,7 @@ def slice_evidence(
     """Collect the reports about one slice; its progress lines are read later, if they matter.
 
     Args:
+        run: the run.
         submission: the slice's submission.
         row: the slice.
         observation: the answers of accounting and of the queue.
@@ -80,8 +82,20 @@ def slice_evidence(
         other_job=task in observation.queue.other_jobs and submission.job not in foreign_jobs,
         accounting_off=observation.accounting.off,
         cancelled_at=submission.cancelled.get(row),
+        task_goes_on=row in submission.cancelled and task_goes_on(run, submission, row),
         array_ended_at=over.get(submission.job),
         now=now,
+    )
+
+
+def task_goes_on(run: Run, submission: Submission, row: int) -> bool:
+    """True if the array task of a row has a slice that may run and was not cancelled."""
+    others = submission.rows_of_task[submission.array_index_of(row)]
+    holder, ended = run.journal_state.holder, run.statuses.ended
+    return any(
+        holder[other] == submission.number and not ended(other)
+        for other in others
+        if other not in submission.cancelled
     )
 
 

@@ -281,11 +281,17 @@ class Engine(Protocol):
             NoAnswerError: the engine did not answer.
         """
 
-    # Job ids start at 1 again after a controller lost its state. So the four methods below do
+    # Job ids start at 1 again after a controller lost its state. So the five methods below do
     # nothing, without an error, if another job has the id now.
 
     def cancel(self, job: JobIdentity, indices: Collection[int] | None) -> None:
         """Request the end of these tasks of an array, or of all. It does not wait for that end."""
+
+    def announce_cancelled(self, job: JobIdentity, indices: Collection[int]) -> None:
+        """Tell the running ones of these tasks to look for slices that were cancelled alone.
+
+        A task that has not started looks by itself.
+        """
 
     def throttle(self, job: JobIdentity, limit: int | None) -> None:
         """Limit the tasks of an array that run at once; None for no limit."""

@@ -9,6 +9,7 @@
     journal.jsonl   decisions; each is flushed to disk
     states.tsv      states as polls found them; a lost tail does no harm
     submissions/007/  tasks.tsv  job (the claim)  logs/<log name>  tasks/<index>.log
+                      cancelled/<index>: slots of a task that goes on with its other slots
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import hashlib
 import os
 import re
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from itertools import count
 from pathlib import Path
@@ -255,6 +256,16 @@ class RunDirectory:
             data = part.with_columns(("attempt",), ((str(one),) for one in attempts)).data
         files.replace_file(self.task_table_path(number), data)
         return sha256_hex(data)
+
+    def write_cancelled(self, number: int, slots: Mapping[int, Sequence[int]]) -> None:
+        """Write the cancelled slots of tasks that go on, by array index. The library reads them.
+
+        It looks for a file for its task before each slice; usually there is none.
+        """
+        folder = self.submission_folder(number) / "cancelled"
+        folder.mkdir(exist_ok=True)
+        for index, some in slots.items():
+            files.replace_file(folder / str(index), f"{' '.join(map(str, some))}\n".encode())
 
     def claiming_job(self, number: int) -> str | None:
         """Return the id of the job that has claimed a submission; None if none has.

@@ -187,13 +187,17 @@ class JobCarriesMore:
 class Cancelled:
     """A person cancelled these rows of a submission, or waiting rows (number 0).
 
-    If ``anew``, the rows were held, and are submitted again after the engine has released them.
+    Attributes:
+        submit_again: the rows were held. They are submitted again after the engine has released
+            them.
+        partly: array indices of tasks that go on with their other slices; the other tasks end.
     """
 
     number: int
     rows: str
     at: float
     submit_again: bool = False
+    partly: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,5 +85,11 @@ class JournalJobs:
         job = self.jobs[str(event.number)]
         places = self._intended[event.number].places
         rows: Sequence[int] = parse_array(event.rows).indices
-        indices = {places[row][0]: event.at for row in rows if row in places}
-        self.jobs[job.id] = replace(job, cancelled={**job.cancelled, **indices})
+        partly = frozenset(parse_array(event.partly) if event.partly else ())
+        tasks = (places[row][0] for row in rows if row in places)
+        indices = dict.fromkeys((index for index in tasks if index not in partly), event.at)
+        self.jobs[job.id] = replace(
+            job,
+            cancelled={**job.cancelled, **indices},
+            partly_cancelled=job.partly_cancelled | partly,
+        )

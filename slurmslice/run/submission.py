@@ -84,6 +84,14 @@ class Submission:
         """The array index of a row."""
         return self.places[row][0]
 
+    @cached_property
+    def rows_of_task(self) -> dict[int, list[int]]:
+        """For each array index, the rows of its task in the order of their slots."""
+        tasks: dict[int, list[int]] = {}
+        for row, (index, _) in self.places.items():
+            tasks.setdefault(index, []).append(row)
+        return tasks
+
 
 def group_by_unique_job_id(submissions: Iterable[Submission]) -> list[list[Submission]]:
     """Split submissions into groups with unique job ids.

@@ -8,6 +8,7 @@ setup or from slurmstepd. There is one line for each event::
     slurmslice end job=419 restart=0 at=1795424180 host=n3 slot=0 exit=0 us=77203344 cpu_us=76990000
     slurmslice end job=419 restart=0 at=1795424181 host=n3 slot=3 exit=0 told=TERM us=78100000
     slurmslice timeout job=419 restart=0 at=1795424763 host=n3 slot=1
+    slurmslice cancel job=419 restart=0 at=1795424764 host=n3 slot=4
     slurmslice memory job=419 restart=0 at=1795424770 host=n3 slot=2 of=1
     slurmslice check job=419 restart=0 at=1795424790 host=n3 slot=2 exit=1 file=empty:out/2.h5
     slurmslice end job=419 restart=1 at=1795424901 host=n4 slot=0 exit=0 us=77203344 kept=1
@@ -29,6 +30,8 @@ Fields (new ones are added at the end of a line):
 Lines, except ``start`` and ``end``:
 
 - ``timeout``: the slice exceeded its time limit and received a signal. Its end line follows.
+- ``cancel``: a person cancelled the slice alone (``actions/cancel``). If it has begun, it received
+  a signal, and its end line follows. If not, it will not begin.
 - ``memory``: the kernel killed a process of the task (out of memory) while ``of`` of its slices
   ran, with this one among them.
 - ``check``: the command exited 0 and its check failed. The end line that follows has the check's
@@ -58,6 +61,7 @@ _EXIT = rb" exit=(?P<exit>\d{1,3})"
 _FORMAT = rb"(?! format=(?!1[ \n]))"  # lines of another format may mean something else
 _START = re.compile(rb"slurmslice start " + _HEAD + _SLOT + _FORMAT + rb"(?: [^\n]*)?\n")
 _TIMEOUT = re.compile(rb"slurmslice timeout " + _HEAD + _SLOT + rb"(?: [^\n]*)?\n")
+_CANCEL = re.compile(rb"slurmslice cancel " + _HEAD + _SLOT + rb"(?: [^\n]*)?\n")
 _MEMORY = re.compile(rb"slurmslice memory " + _HEAD + _SLOT + rb" of=(?P<of>\d{1,9})(?: [^\n]*)?\n")
 _CHECK = re.compile(
     rb"slurmslice check " + _HEAD + _SLOT + _EXIT + rb"(?: file=(?P<file>\S+))?(?: [^\n]*)?\n"
@@ -84,6 +88,8 @@ class SlotProgress:
         host: Slurm's name of the node, or the machine's name.
         exit_code: of the command, 0 to 255; 128 + n if signal n ended it.
         timed_out: it exceeded the time limit of a slice and received a signal.
+        cancelled: a person cancelled it, and not its whole task; then it received a signal, or it
+            does not begin.
         oom_candidates: the number of slices of the task, this one included, that ran when the
             kernel killed a process of the task (out of memory). If it is 1, the process belonged to
             this slice.
@@ -103,6 +109,7 @@ class SlotProgress:
     ended_at: int | None = None
     exit_code: int | None = None
     timed_out: bool = False
+    cancelled: bool = False
     oom_candidates: int | None = None
     check_exit: int | None = None
     check_file: str = ""
@@ -148,11 +155,11 @@ def parse_progress(data: bytes, job: str | None = None) -> TaskProgress:
             None accepts the lines of all jobs.
     """
     refused = [_text(line["owner"]) for line in _lines(_REFUSED, data, job)]
-    kinds = (_START, _TIMEOUT, _MEMORY, _CHECK, _END, _SETUP)
+    kinds = (_START, _TIMEOUT, _CANCEL, _MEMORY, _CHECK, _END, _SETUP)
     *of_slots, setups = (list(_lines(kind, data, job)) for kind in kinds)
     restarts = (int(line["restart"]) for line in chain(*of_slots, setups))
     restart = max(restarts, default=None)
-    slots = _slots(*(_of_restart(restart, lines) for lines in of_slots))
+    slots = _slots(_of_restart(restart, lines) for lines in of_slots)
     last_setup = _of_restart(restart, setups)[-1:]
     return TaskProgress(
         restart=restart,
@@ -229,14 +236,13 @@ def _of_restart(restart: int | None, lines: Iterable[_Line]) -> list[_Line]:
     return [line for line in lines if int(line["restart"]) == restart]
 
 
-def _slots(
-    starts: Iterable[_Line],
-    timeouts: Iterable[_Line],
-    losses: Iterable[_Line],
-    checks: Iterable[_Line],
-    ends: Iterable[_Line],
-) -> dict[int, SlotProgress]:
-    """Return the progress by slot. If there are several lines of a kind, the last counts."""
+def _slots(lines: Iterable[Iterable[_Line]]) -> dict[int, SlotProgress]:
+    """Return the progress by slot. If there are several lines of a kind, the last counts.
+
+    Args:
+        lines: the lines of each kind.
+    """
+    starts, timeouts, cancels, losses, checks, ends = lines
     slots: dict[int, SlotProgress] = {}
 
     def update(line: _Line, **known: Any) -> None:
@@ -248,6 +254,9 @@ def _slots(
         update(line, started_at=int(line["at"]))
     for line in timeouts:
         update(line, timed_out=True)
+    for line in cancels:
+        begun = slots.get(int(line["slot"]), SlotProgress()).started_at is not None
+        update(line, cancelled=True, ended_at=None if begun else int(line["at"]))
     for line in losses:
         update(line, oom_candidates=int(line["of"]))
     for line in checks:

@@ -117,6 +117,9 @@ def report_from_progress(
         cpu_s=own.cpu_s,
         node=own.host,
     )
+    if own.cancelled:
+        cancelled_report = replace(report, state=State.CANCELLED)
+        return cancelled_report, EvidenceSource.PROGRESS, f"cancelled {_cancelled_when(own)}"
     if own.signal_received:
         # The sender is not known. The command may have saved its work and exited 0.
         state = State.CANCELLED if cancelled else State.FAILED
@@ -135,6 +138,13 @@ def report_from_progress(
         failed, reason = check_failed_report(report, own)
         return failed, EvidenceSource.CHECK, reason
     return report, EvidenceSource.PROGRESS, state_reason(report)
+
+
+def _cancelled_when(own: SlotProgress) -> str:
+    """Describe the end of a slice that was cancelled alone."""
+    if own.exit_code is not None:
+        return f"while it ran; its command exited {own.exit_code}"
+    return "before its start" if own.started_at is None else "while it ran; its task ended then"
 
 
 def signal_reason(own: SlotProgress) -> str:

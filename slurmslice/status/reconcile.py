@@ -71,6 +71,7 @@ class SliceEvidence:
         array_ended_at: the last end in accounting of any task of its array, epoch seconds; None
             if the queue still has a task of that array.
         now: epoch seconds.
+        task_goes_on: slurmslice cancelled it, and not its whole task.
         other_job: the queue has a task with its job id and index that is not known to be it.
     """
 
@@ -83,6 +84,7 @@ class SliceEvidence:
     cancelled_at: float | None
     array_ended_at: float | None
     now: float
+    task_goes_on: bool = False
     other_job: bool = False
 
 
@@ -324,7 +326,7 @@ def _cancelled_on_request(known: SliceStatus, said: SliceEvidence) -> SliceStatu
     """
     own = said.progress
     ended = own is not None and own.ended_at is not None and own.restart >= (known.restarts or 0)
-    if said.cancelled_at is None or ended:
+    if said.cancelled_at is None or said.task_goes_on or ended:
         return None  # accounting or the task's own lines will report the end
     began = _has_begun(known, said) or said.accounting is not None
     if said.now - said.cancelled_at < (ACCOUNTING_LAG_S if began else CANCEL_GRACE_S):

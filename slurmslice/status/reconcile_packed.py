@@ -67,6 +67,8 @@ def reconcile_packed(
         with_rounded_time = any(slot.oom_candidates for slot in wrote.slots.values())
         may_be_oom = own.oom_candidates is not None or not with_rounded_time
         return _ended_from_outside(known, own, task, said, may_be_oom=may_be_oom)
+    if own.cancelled and task.state.final:
+        return _from_own_exit(known, own)
     if not task.state.final or (task.state is State.COMPLETED and not _was_skipped(own, wrote)):
         return _with_running_task(task, own)
     unrecorded = has_log and is_unrecorded(slot, wrote)
@@ -77,7 +79,13 @@ def reconcile_packed(
         return await_result(known, task.evidence, reason, began=known.state in BEGUN_STATES)
     if _has_begun(own) or task.state is State.CANCELLED:
         return _ended_with_task(task, own)
-    return _unrecorded(task) if unrecorded else _before_its_turn(task, wrote, times_returned)
+    if unrecorded:
+        return _unrecorded(task)
+    if said.cancelled_at is not None:  # the person's request reached the task too late
+        reason = f"cancelled before its start; its array task ended ({task.state}: {task.reason})"
+        returned = _before_its_turn(task, wrote, 0)
+        return replace(returned, state=State.CANCELLED, reason=reason)
+    return _before_its_turn(task, wrote, times_returned)
 
 
 def is_unrecorded(slot: int, wrote: TaskProgress) -> bool:
@@ -133,7 +141,9 @@ def requeued_status_packed(
 def _has_ended_for_good(own: SlotProgress) -> bool:
     """Return whether the script keeps the slice's end if Slurm restarts its task."""
     by_itself = not own.signal_received and signal_number(own.exit_code) not in _ENDED_FROM_OUTSIDE
-    return own.exit_code is not None and (by_itself or own.timed_out)
+    if own.cancelled and own.started_at is None:
+        return True  # it never begins
+    return own.exit_code is not None and (by_itself or own.timed_out or own.cancelled)
 
 
 def _from_own_exit(known: SliceStatus, own: SlotProgress) -> SliceStatus:

@@ -62,6 +62,8 @@ class FakeEngine:
     silence: str = ""
     lookups_fail: bool = False
     cancelled: list[tuple[str, tuple[int, ...] | None]] = field(default_factory=list)
+    announced: list[tuple[str, tuple[int, ...]]] = field(default_factory=list)
+    on_announce: Callable[[], None] = lambda: None
     throttled: list[tuple[str, int | None]] = field(default_factory=list)
     held: list[str] = field(default_factory=list)
     released: list[str] = field(default_factory=list)
@@ -184,6 +186,11 @@ class FakeEngine:
         for index in list(self.jobs[job].tasks) if indices is None else indices:
             if not self.jobs[job].tasks[index].state.final:
                 self.end(job, index, State.CANCELLED)
+
+    def announce_cancelled(self, job: JobIdentity, indices: Collection[int]) -> None:
+        if self._has(job):
+            self.announced.append((job.job, tuple(indices)))
+            self.on_announce()
 
     def throttle(self, job: JobIdentity, limit: int | None) -> None:
         if self._has(job):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import chain
 
 import click
 
-from slurmslice.actions.cancel import cancel, rows_to_cancel
+from slurmslice.actions.cancel import cancel, rows_to_cancel, shared_rows, wait_until_noticed
 from slurmslice.actions.open_run import open_run
 from slurmslice.cli.options import locate_run
 from slurmslice.cli.options.common import (
@@ -18,6 +19,7 @@ from slurmslice.cli.options.common import (
 from slurmslice.cli.output.console import emit_note
 from slurmslice.cli.output.refresh import refresh, wait_for_doubts_with_note
 from slurmslice.reports.counts import count_text, key_ranges
+from slurmslice.run.run import Run
 from slurmslice.system.shell_quoting import quote_words
 
 
@@ -48,8 +50,32 @@ def command(words: tuple[str, ...], dry_run: bool) -> int:
         emit_note(
             "cancelled", f"Cancelled {count_text(slices)}: {which}", slices=slices, keys=which
         )
+        _note_shared(run, unfinished_rows)
         named = ("--", *keys) if keys else ()
         words = ("slurmslice", "resubmit", run.record.name, "--state", "CANCELLED", *named)
         back = quote_words(words)
         emit_note("how-to-resubmit", f"To submit them again: {back}", command=back)
     return 0
+
+
+def _note_shared(run: Run, rows: Sequence[int]) -> None:
+    """Say which slices have ended of those whose array task goes on with other slices."""
+    shared = shared_rows(run, rows)
+    if not shared:
+        return
+    waiting = wait_until_noticed(run, shared)
+    if ended := sorted(set(shared).difference(waiting)):
+        which = key_ranges([run.table.keys[row] for row in ended])
+        message = f"Their array tasks go on with other slices. Ended: {which}"
+        emit_note("cancelled-in-task", message, slices=len(ended), keys=which)
+    if waiting:
+        which = key_ranges([run.table.keys[row] for row in waiting])
+        name = run.record.name
+        emit_note(
+            "cancel-not-noticed",
+            f"Not ended yet: {which}. Their array tasks go on with other slices. A task ends or "
+            "skips them as soon as it notices; a pending task does so when it starts.\n"
+            f"To look: {quote_words(('slurmslice', 'status', name, '--slices'))}",
+            slices=len(waiting),
+            keys=which,
+        )

@@ -190,6 +190,9 @@ class LocalEngine:
     def cancel(self, job: JobIdentity, indices: Collection[int] | None) -> None:
         """Do nothing: the runner reads the journal."""
 
+    def announce_cancelled(self, job: JobIdentity, indices: Collection[int]) -> None:
+        """Do nothing: the runner looks for the files."""
+
     def throttle(self, job: JobIdentity, limit: int | None) -> None:
         """Do nothing: the runner reads the journal."""
 

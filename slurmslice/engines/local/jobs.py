@@ -44,6 +44,7 @@ class LocalJob:
         packed: each task carries several slices.
         submitted_at: epoch seconds.
         throttle: the number of tasks that may run at a time; None for no limit.
+        partly_cancelled: tasks of which some slices were cancelled; their other slices go on.
         cancelled: the times at which tasks were cancelled, epoch seconds, by index.
     """
 
@@ -58,6 +59,7 @@ class LocalJob:
     submitted_at: float
     throttle: int | None
     cancelled: Mapping[int, float] = field(default_factory=dict)
+    partly_cancelled: frozenset[int] = frozenset()
 
     @property
     def id(self) -> str:
@@ -68,6 +70,16 @@ class LocalJob:
     def claim_path(self) -> Path:
         """The claim file: the job id, then the runner that claimed the job."""
         return self.folder / "job"
+
+    def cancelled_version(self, index: int) -> tuple[int, int] | None:
+        """Return the version of the file with a task's cancelled slots; None if there is none."""
+        if index not in self.partly_cancelled:
+            return None
+        try:
+            file = (self.folder / "cancelled" / str(index)).stat()
+        except OSError:
+            return None
+        return file.st_ino, file.st_mtime_ns
 
     def read_runner(self) -> str | None:
         """Return the runner that claimed this job; None if no runner did.

@@ -118,6 +118,7 @@ class Runner:
         if now - self._refreshed_at >= STEP_S:
             self._refreshed_at = now
             self._source.refresh()
+            self._announce_cancelled()
         if self._source.version != self._applied_version:
             self.claim_jobs()
 
@@ -156,6 +157,17 @@ class Runner:
             if worker.job.id == job.id and worker.index in job.cancelled:
                 worker.end_task(STOP)
         self._remove_if_done(active)
+
+    def _announce_cancelled(self) -> None:
+        """Let running tasks look for slices that were cancelled alone, once for each version.
+
+        ``cancel`` writes the file after the journal.
+        """
+        for active in self._active.values():
+            if active.job.partly_cancelled:
+                for worker in self._pool.workers:
+                    if worker.job.id == active.job.id:
+                        worker.announce_cancelled(active.job)
 
     def _remove_if_done(self, active: ActiveJob) -> None:
         if not active.pending and not active.running:

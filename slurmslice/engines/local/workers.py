@@ -135,6 +135,7 @@ class Worker:
         self.warns_at: float | None = None
         self.ending: signal.Signals | None = None
         self._repeats_at = 0.0
+        self._announced: tuple[int, int] | None = None
         self.memory_group: MemoryGroup | None = None
 
     # -- the task ----------------------------------------------------------------------------
@@ -199,6 +200,13 @@ class Worker:
         for pid in outside:
             with suppress(OSError):
                 os.kill(pid, signal.SIGTERM)
+
+    def announce_cancelled(self, job: LocalJob) -> None:
+        """Let the current task look for cancelled slices, if their file has changed."""
+        version = None if self.index is None else job.cancelled_version(self.index)
+        if version is not None and version != self._announced:
+            self._announced = version
+            self._signal_living_task(signal.SIGURG)
 
     def repeat_end_task(self) -> None:
         """Repeat the signal of ``end_task`` if its time has come: bash can lose a trap."""

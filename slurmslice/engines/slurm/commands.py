@@ -7,6 +7,7 @@ separator is the last one.
 from __future__ import annotations
 
 import re
+import signal
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -169,6 +170,17 @@ def scancel(job: str, indices: Iterable[int] | None) -> Argv:
     if indices is None:
         return ("scancel", job)
     return ("scancel", *(f"{job}_[{text}]" for text in _index_lists(sorted(indices))))
+
+
+ANNOUNCE = f"--signal={signal.SIGURG.value}"
+"""A signal that programs ignore unless they ask for it (signal(7)). Old releases have no name
+for it."""
+
+
+def scancel_announce(job: str, indices: Iterable[int]) -> Argv:
+    """Signal the batch scripts of tasks, and no other process of them (scancel(1))."""
+    program, *tasks = scancel(job, indices)
+    return (program, ANNOUNCE, "--batch", *tasks)
 
 
 _MAX_LENGTH = 1000

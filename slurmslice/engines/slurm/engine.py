@@ -242,6 +242,10 @@ class SlurmEngine:
         if indices is None or indices:
             self._slurm.control_job(job, commands.scancel(job.job, indices))
 
+    def announce_cancelled(self, job: JobIdentity, indices: Collection[int]) -> None:
+        """Signal the scripts of running tasks. As ``cancel``."""
+        self._slurm.control_job(job, commands.scancel_announce(job.job, indices))
+
     def throttle(self, job: JobIdentity, limit: int | None) -> None:
         """Limit the tasks of an array that run at once; an ended array is no error.
 
