@@ -555,7 +555,7 @@ _keep_ended() {
 _dispatch() {
   local _slot _signal
   _running=() _lost=() _since=() _spent=() _silent=() _stopping='' _partial=''
-  _cancelled=() _next=0 _asked=''
+  _cancelled=() _next=0 _asked='' _starting=''
   _trapped='' # a trap on EXIT is the dispatcher's, and the slices are processes of their own
   trap : PIPE # in case the watchdog is killed
   _share_variables
@@ -609,6 +609,7 @@ _stop_slices() {
 # shellcheck disable=SC2329 # a trap calls it
 _look_for_cancelled() {
   _signalled=yes _asked=yes
+  [[ ! $_starting ]] || return
   command ls "$_submission" >/dev/null 2>&1
   _end_cancelled
 }
@@ -616,8 +617,8 @@ _look_for_cancelled() {
 # Ends the slices of this task that a person has cancelled; the others go on. A file has their slots.
 # One that has not begun will not begin. One that ended before is not affected.
 _end_cancelled() {
-  local _slot _slots=() IFS=' '
-  read -r -a _slots <"$_submission/cancelled/$_index"
+  local _slot _slots=()
+  mapfile -t _slots <"$_submission/cancelled/$_index" # a "read" in a trap ends the time-out of another
   for _slot in "${_slots[@]}"; do
     [[ $_slot =~ ^[0-9]+$ && ! ${_kept[_slot]:-}${_cancelled[_slot]:-} ]] || continue
     if [[ ${_running[_slot]:-} ]]; then
@@ -651,7 +652,7 @@ _start_slice() {
   _read_clock
   _since[$1]=$_now
   _read_cpu
-  _spent[$1]=$_cpu
+  _spent[$1]=$_cpu _starting=yes # a process that a trap starts would become $!
   set -m
   if ((_at_once == 1)); then
     (_begin_slice "$1") {_watch}>&- &
@@ -668,8 +669,9 @@ _start_slice() {
   _running[$1]=$!
   set +m
   echo "$1 $!" >&"$_watch"
+  _starting=''
   [[ ! $_stopping ]] || _signal_slices "$_stopping" # it came before the slice was known
-  [[ ! $_asked ]] || _end_cancelled
+  [[ ! $_asked ]] || _look_for_cancelled
 }
 
 _begin_slice() {

@@ -265,7 +265,7 @@ class RunDirectory:
         folder = self.submission_folder(number) / "cancelled"
         folder.mkdir(exist_ok=True)
         for index, some in slots.items():
-            files.replace_file(folder / str(index), f"{' '.join(map(str, some))}\n".encode())
+            files.replace_file(folder / str(index), b"".join(b"%d\n" % slot for slot in some))
 
     def claiming_job(self, number: int) -> str | None:
         """Return the id of the job that has claimed a submission; None if none has.
