@@ -542,6 +542,9 @@ _keep_ended() {
       *) _kept[_slot]=${BASH_REMATCH[6]} _measured[_slot]=${BASH_REMATCH[8]} ;;
     esac
   done <"$_submission/tasks/$_index.log"
+  for _slot in "${!_late[@]}"; do # a cancelled slice that has no end does not begin again
+    [[ ${_kept[_slot]:-} || ${_late[_slot]} != cancel ]] || _progress cancel "slot=$_slot"
+  done
   for _slot in "${!_kept[@]}"; do
     _host=${_hosts[_slot]} # the node on which the slice ran
     [[ ! ${_late[_slot]:-} ]] || _progress "${_late[_slot]}" "slot=$_slot"

@@ -64,18 +64,20 @@ def test_status_names_commands_that_submit_waiting_slices(engine: FakeEngine, ty
 # -- a cancel that is only shown ---------------------------------------------------------------
 
 
-def test_a_dry_run_of_cancel_has_the_same_refusals(engine: FakeEngine, typed: Typed) -> None:
-    """A slice that shares its array task: same error and exit code, nothing is cancelled."""
+def test_cancel_of_slices_in_packs(engine: FakeEngine, typed: Typed) -> None:
+    """A dry run cancels nothing. What has not ended yet is named, if its task goes on."""
     typed("render", *LINE, "--pack", "5", "-t", "1", *COMMAND)
     typed("submit", "x")
-    shown = typed("cancel", "x", "0", "--dry-run")
-    assert (typed.code, typed.error) == (2, "shared-task")
-    assert typed("cancel", "x", "0") == shown
-    typed("cancel", "x", "0-8:2", "--dry-run")
-    assert typed.noted("would-cancel") == [{"slices": 5, "keys": "0-8:2"}]
-    assert (typed.code, engine.cancelled) == (0, [])
+    typed("cancel", "x", "0", "--dry-run")
+    assert typed.noted("would-cancel") == [{"slices": 1, "keys": "0"}]
+    assert (typed.code, engine.cancelled, engine.announced) == (0, [], [])
+    typed("cancel", "x", "0")
+    assert typed.noted("cancelled") == [{"slices": 1, "keys": "0"}]
+    assert typed.noted("cancel-not-noticed") == [{"slices": 1, "keys": "0"}]
+    assert (typed.code, engine.cancelled, len(engine.announced)) == (0, [], 1)
     typed("cancel", "x", "0-8:2")
     assert typed.noted("cancelled") == [{"slices": 5, "keys": "0-8:2"}]
+    assert typed.noted("cancel-not-noticed") == []
     typed("cancel", "x", "--dry-run")
     assert typed.noted("would-cancel") == [{"slices": 5, "keys": "1-9:2"}]
 

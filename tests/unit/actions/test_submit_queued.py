@@ -517,21 +517,6 @@ def test_slices_that_their_task_never_began_are_resubmitted(
     assert run.journal_state.attempts == [1, 1, 1]
 
 
-def test_slices_of_one_task_are_not_cancelled_separately(
-    make_run: Callable[..., tuple[Run, FakeEngine]],
-) -> None:
-    """The other slices of the task would end too: cancel refuses and names them."""
-    run, engine = make_run(10, Packing(5))
-    submit(run, ALL, {}, "submit")
-    with raises_error(BadInputError, "shared-task", key="k0", other="k2") as refused:
-        cancel(run, [0])
-    assert refused.value.hint.endswith(" -- k0 k2 k4 k6 k8")
-    assert not engine.cancelled
-    task = [row for row in range(10) if run.journal_state.submissions[1].array_index_of(row) == 0]
-    cancel(run, task)
-    assert engine.cancelled == [("100", (0,))]
-
-
 def test_a_renamed_job_can_be_attached(new_run: NewRun, engine: FakeEngine) -> None:
     """Neither its name nor a time shows that it is ours: it counts as foreign without an answer."""
     run = new_run("0-4")

@@ -125,7 +125,13 @@ def _truth(
 
 
 def one_look(
-    pack: Pack, known: SliceStatus, look: Look, then: int, seen_at: int, slot: int
+    pack: Pack,
+    known: SliceStatus,
+    look: Look,
+    then: int,
+    seen_at: int,
+    slot: int,
+    cancelled_at: float | None = None,
 ) -> SliceStatus:
     """Poll once, as ``test_truth.one_look``, for one slice of the pack."""
     queue = None if look.queue_down else pack.world.queue(then, ended=look.accounting_down)
@@ -145,7 +151,8 @@ def one_look(
         accounting_silence="down" if look.accounting_down else "",
         queue_silence="down" if look.queue_down else "",
         accounting_off=False,
-        cancelled_at=None,
+        cancelled_at=cancelled_at,
+        task_goes_on=cancelled_at is not None,
         array_ended_at=None,
         now=then,
     )
@@ -175,6 +182,38 @@ def test_each_slice_of_a_pack_gets_its_own_end(pack: Pack, looks: list[Look]) ->
                 assert known.state in truth
                 assert now >= since
         assert known.state in truth
+
+
+@settings(max_examples=500)
+@given(packs(), LOOKS, st.integers(0, 3), st.integers(0, 2), st.integers(0, 400), st.booleans())
+def test_a_slice_that_was_cancelled_alone(
+    pack: Pack, looks: list[Look], slot: int, start: int, after: int, ran: bool
+) -> None:
+    """It is CANCELLED for good after its line, and never FAILED or returned."""
+    slot, start = slot % len(pack.truth), start % len(pack.world.starts)
+    within = pack.world.starts[start]
+    line = min(within.runs + after, within.leaves)
+    end = f"end slot={slot} exit=143"
+    lines = [one for one in pack.lines if f"slot={slot}" not in one[2].split()]
+    if ran:
+        lines.append((line, start, f"start slot={slot}"))
+    lines.append((line, start, f"cancel slot={slot}"))
+    if ran:
+        lines.append((line, start, f"{end} told=TERM"))
+    for later in pack.world.starts[start + 1 :]:  # the library writes it again
+        lines.append((later.runs, later.number, f"cancel slot={slot}"))
+        lines += [(later.runs, later.number, f"{end} kept=1")] if ran else []
+    pack = replace(pack, lines=tuple(sorted(lines)))
+    looks = [*looks, last_look(pack, looks)]
+    known, now, seen_at = replace(KNOWN, index=0), BEGAN, BEGAN
+    for look in looks:
+        asked = now + look.after
+        now = asked + look.between
+        seen_at = max(seen_at, asked - look.accounting_lag)
+        before, known = known, one_look(pack, known, look, now, seen_at, slot, cancelled_at=BEGAN)
+        assert before.state is not State.CANCELLED or known.state is State.CANCELLED
+        assert known.state is not State.CANCELLED or now >= line
+    assert known.state is State.CANCELLED
 
 
 @settings(max_examples=1500)

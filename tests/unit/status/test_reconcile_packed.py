@@ -52,6 +52,12 @@ def signalled(code: int) -> SlotProgress:
     return replace(ended(code), signal_received="TERM")
 
 
+ALONE = replace(signalled(143), cancelled=True)
+"""It was cancelled alone while it ran."""
+NEVER = SlotProgress(None, "n3", int(NOW) - 5, cancelled=True)
+"""It was cancelled alone before its start."""
+
+
 def task(state: State, code: int = 1) -> TaskReport:
     """Return accounting's report of the end of the whole task."""
     return TaskReport(state, str(state), exit_code=code, ended_at=int(NOW) - 2)
@@ -75,6 +81,17 @@ def active(state: State, restarts: int) -> TaskReport:
         (1, lost(1, 1), task(State.OUT_OF_MEMORY), None, State.OUT_OF_MEMORY,
         EvidenceSource.PROGRESS),
         (1, lost(0, 3), task(State.OUT_OF_MEMORY), None, State.COMPLETED, EvidenceSource.PROGRESS),
+        (1, ALONE, None, RUNS, State.CANCELLED, EvidenceSource.PROGRESS),
+        (1, replace(ALONE, exit_code=0), None, RUNS, State.CANCELLED, EvidenceSource.PROGRESS),
+        (1, replace(ALONE, exit_code=137), task(State.FAILED), None, State.CANCELLED,
+         EvidenceSource.PROGRESS),
+        (1, replace(ALONE, timed_out=True), None, RUNS, State.CANCELLED, EvidenceSource.PROGRESS),
+        (1, NEVER, None, RUNS, State.CANCELLED, EvidenceSource.PROGRESS),
+        (1, NEVER, task(State.NODE_FAIL), None, State.CANCELLED, EvidenceSource.PROGRESS),
+        (1, NEVER, None, active(State.PENDING, 3), State.CANCELLED, EvidenceSource.PROGRESS),
+        (1, replace(BEGAN, cancelled=True), task(State.FAILED), None, State.CANCELLED,
+         EvidenceSource.PROGRESS),
+        (5, replace(BEGAN, cancelled=True), None, RUNS, State.RUNNING, EvidenceSource.QUEUE),
         (2, lost(137, 1), None, RUNS, State.COMPLETING, EvidenceSource.QUEUE),
         (3, lost(137, 3), task(State.OUT_OF_MEMORY), None, State.OUT_OF_MEMORY,
          EvidenceSource.ACCOUNTING),
@@ -177,6 +194,31 @@ def test_an_unexplained_signal_is_no_success(what: dict[str, Any], state: State)
     status = reconcile_packed(KNOWN, replace(NOTHING, **what), 1, wrote, 0)
     assert status.state is state
     assert "SIGTERM" in status.reason
+
+
+@pytest.mark.parametrize("end", [State.FAILED, State.NODE_FAIL, State.TIMEOUT])
+def test_a_cancelled_slice_whose_task_ended_before_its_turn(end: State) -> None:
+    """It is not returned: it would run again, although a person has cancelled it."""
+    said = replace(NOTHING, accounting=task(end), cancelled_at=NOW - 9)
+    status = reconcile_packed(KNOWN, said, 1, TaskProgress(0, {0: ended(0)}), 0)
+    assert (status.state, status.exit_code, status.elapsed_s) == (State.CANCELLED, None, None)
+
+
+def test_a_slice_that_goes_on_is_not_cancelled_by_the_request() -> None:
+    """Its task may have left the queue with all slices done: its lines and accounting decide."""
+    known = replace(KNOWN, state=State.PENDING)
+    said = replace(NOTHING, cancelled_at=NOW - ACCOUNTING_LAG_S)
+    alone = replace(said, task_goes_on=True)
+    assert reconcile_packed(known, said, 1, TaskProgress(), 0).state is State.CANCELLED
+    assert reconcile_packed(known, alone, 1, TaskProgress(), 0).state is State.PENDING
+
+
+@pytest.mark.parametrize("own", [ALONE, NEVER])
+def test_slurm_does_not_run_a_cancelled_slice_again(own: SlotProgress) -> None:
+    """The file of cancelled slots holds for each start of the task."""
+    known, wrote = replace(KNOWN, state=State.CANCELLED), TaskProgress(0, {1: own})
+    for queue in (RUNS, active(State.PENDING, 1), active(State.RUNNING, 1)):
+        assert requeued_status_packed(known, queue, 1, wrote) is None
 
 
 def test_a_slice_without_an_end_line_has_no_exit_code() -> None:
