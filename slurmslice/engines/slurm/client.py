@@ -22,6 +22,7 @@ from slurmslice.errors import BadInputError, EngineError, NoAnswerError, Unusabl
 from slurmslice.sbatch.option_table import Option, Release
 from slurmslice.sbatch.sbatch_help import parse_sbatch_help
 from slurmslice.status.identity import JobIdentity
+from slurmslice.status.states import State
 from slurmslice.system import process
 
 SBATCH_TIMEOUT_S = 180.0
@@ -179,11 +180,26 @@ class SlurmClient:
             NoAnswerError: the owner of the id is unknown, or Slurm did not get the command.
             EngineError: Slurm refuses the command.
         """
-        records = self.query_queue(commands.squeue((job.job,), ended=False))
-        records = [record for record in records if record.job == job.job]
-        known = {job.job: job.name}, {job.job: job}
-        if not records or any(job_records.is_own_record(r, *known) for r in records):
+        records = self._records_with_id(job)
+        if not records or any(_is_own(record, job) for record in records):
             self._run_control(argv)
+
+    def running_tasks(self, job: JobIdentity) -> set[int]:
+        """Return the indices of an array's tasks that run now.
+
+        Raises:
+            NoAnswerError: the queue did not answer.
+        """
+        return {
+            index
+            for record in self._records_with_id(job)
+            if _is_own(record, job) and record.report.state is State.RUNNING
+            for index in record.indices or ()
+        }
+
+    def _records_with_id(self, job: JobIdentity) -> list[job_records.JobRecord]:
+        records = self.query_queue(commands.squeue((job.job,), ended=False))
+        return [record for record in records if record.job == job.job]
 
     def run_command(self, argv: commands.Argv) -> process.ProgramResult:
         """Run any command but sbatch.
@@ -328,3 +344,7 @@ def no_answer_error(done: process.ProgramResult) -> NoAnswerError:
     return NoAnswerError(
         f"{program}: {text or f'exit {done.returncode}'}", hint, command=program, said=text
     )
+
+
+def _is_own(record: job_records.JobRecord, job: JobIdentity) -> bool:
+    return job_records.is_own_record(record, {job.job: job.name}, {job.job: job})

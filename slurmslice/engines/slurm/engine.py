@@ -243,8 +243,12 @@ class SlurmEngine:
             self._slurm.control_job(job, commands.scancel(job.job, indices))
 
     def announce_cancelled(self, job: JobIdentity, indices: Collection[int]) -> None:
-        """Signal the scripts of running tasks. As ``cancel``."""
-        self._slurm.control_job(job, commands.scancel_announce(job.job, indices))
+        """Signal the scripts of running tasks. As ``cancel``.
+
+        scancel repeats the signal to any other task for more than a minute (seen).
+        """
+        if running := self._slurm.running_tasks(job).intersection(indices):
+            self._slurm.control_job(job, commands.scancel_announce(job.job, running))
 
     def throttle(self, job: JobIdentity, limit: int | None) -> None:
         """Limit the tasks of an array that run at once; an ended array is no error.
