@@ -86,9 +86,15 @@ def test_memory_of_one_of_several_at_once(site: Site, workplace: Path) -> None:
 def test_a_failed_slice_is_resubmitted_while_its_pack_continues(
     site: Site, workplace: Path
 ) -> None:
-    """Its task runs, but slurmslice does not mistake it for a slice that Slurm restarts."""
-    render(site, workplace, "fails stays c")
+    """Its task runs, but slurmslice does not mistake it for a slice that Slurm restarts.
+
+    Two other slices of the task are cancelled alone: one that waits, and one that runs.
+    """
+    render(site, workplace, "fails stays c away")
     submitted(site, workplace)
+    cancelled = site.slurmslice("cancel", "p", "away", cwd=workplace)
+    assert cancelled.returncode == 0, cancelled.stderr
+    until(lambda: states(site, workplace)["away"] == "CANCELLED", "the last to be cancelled")
     until(lambda: states(site, workplace)["fails"] == "FAILED", "the first of the pack to fail")
     write(site, workplace / "repaired", "")
     again = site.slurmslice("resubmit", "p", cwd=workplace)
@@ -96,8 +102,8 @@ def test_a_failed_slice_is_resubmitted_while_its_pack_continues(
     assert events(workplace, "p", "intent")[-1]["rows"] == "0"
     until(lambda: states(site, workplace)["fails"] == "COMPLETED", "it to be done")
     assert states(site, workplace)["stays"] == "RUNNING"
-    write(site, workplace / "go", "")
-    assert settled(site, workplace, "p") == {"COMPLETED": 3}
+    assert site.slurmslice("cancel", "p", "stays", cwd=workplace).returncode == 0
+    assert settled(site, workplace, "p") == {"COMPLETED": 2, "CANCELLED": 2}
     assert marks(workplace) == {"fails": 2, "stays": 1, "c": 1}
 
 

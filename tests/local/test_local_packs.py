@@ -66,6 +66,29 @@ def test_an_interrupted_pack_keeps_completed_slices(here: Here) -> None:
     assert runs == [1] * 4 + [2, 2] + [1] * 6
 
 
+@pytest.mark.parametrize("at_once", ["1", "2"])
+def test_a_slice_of_a_pack_is_cancelled_alone(here: Here, at_once: str) -> None:
+    """By another process: a running slice ends, a later one never begins, the others go on."""
+    shell = f"echo x >>ran.$SLICE; [ $SLICE = 0 ] || {{ {UNTIL_GO}; }}"
+    command = [*SLURMSLICE, *RUN, "-a", "0-5", "--name", "c", "--pack", "6", "--at-once", at_once,
+               "--shell", shell]  # fmt: skip
+    started = here.start(*command)
+    until(lambda: here.counts("c").get("COMPLETED") == 1, "the first to be done")
+    until((here.folder / "ran.1").exists, "the second to run")
+    cancelled = here("cancel", "c", "0", "1", "4")
+    assert cancelled.returncode == 0, cancelled.stderr
+    until(lambda: here.counts("c").get("CANCELLED") == 2, "both to be cancelled")
+    (here.folder / "go").touch()
+    assert started.wait(DEADLINE_S) == 1
+    slices = {one["key"]: one for one in here.status("c")["slices"]}
+    assert here.counts("c") == {"COMPLETED": 4, "CANCELLED": 2}
+    assert [slices[key]["exit_code"] for key in "0145"] == [0, 143, None, 0]
+    assert not (here.folder / "ran.4").exists()
+    again = here("resubmit", "c", "--state", "CANCELLED")
+    assert again.returncode == 0, again.stderr
+    assert here.counts("c") == {"COMPLETED": 6}
+
+
 def test_automatic_packs_take_a_quarter_of_an_hour(here: Here) -> None:
     """--pack auto: by --slice-time, else by an earlier run of the same command."""
     words = ("--", "sleep", "{}")

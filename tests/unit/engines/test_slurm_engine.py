@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -365,6 +366,18 @@ def test_scancel_gets_ranges_without_steps(slurm: SlurmEngine, tmp_path: Path) -
     assert max(map(len, words)) < 1020
     parts = [word.removeprefix("9_[").removesuffix("]") for word in words]
     assert [int(n) for part in parts for n in part.split(",")] == list(range(0, 2000, 2))
+
+
+def test_only_running_tasks_hear_of_cancelled_slices(slurm: SlurmEngine, tmp_path: Path) -> None:
+    """scancel repeats the signal to others for more than a minute (seen). Programs ignore URG."""
+    tasks = {"[3-7%2]": "PENDING", "0": "RUNNING", "1": "RUNNING", "2": "COMPLETING"}
+    lines = [f"9_{index}|{state}|0|1|N/A|N/A|0|n1|None|x-k7m2|" for index, state in tasks.items()]
+    program(tmp_path, "squeue", "printf '%s\\n' " + " ".join(f"'{line}'" for line in lines))
+    program(tmp_path, "scancel", "exit 0")
+    slurm.announce_cancelled(JobIdentity("9", "x-k7m2"), [0, 2, 3, 4])
+    slurm.announce_cancelled(JobIdentity("9", "x-k7m2"), [2, 5])
+    slurm.announce_cancelled(JobIdentity("9", "another"), [0])
+    assert calls(tmp_path, "scancel") == [f"--signal={signal.SIGURG.value} --batch 9_[0]"]
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,7 @@ HISTORY: list[Event] = [
     intent(4, "7"),
     Submitted(4, "423", None, "found", 5.0),
     SlicesReturned(4, "7", "its runner ended", 6.0, queued=True),
-    Cancelled(1, "0-2", 7.0),
+    Cancelled(1, "0-2", 7.0, partly="0"),
     Cancelled(0, "7", 8.0),
     Requeued(4, "7", 8.2),
     JobCarriesMore(4, "5-9", "5-9", 8.4),

@@ -238,6 +238,17 @@ def test_a_malformed_line_is_ignored(line: bytes) -> None:
     assert parse_progress(line) == TaskProgress()
 
 
+def test_a_slice_that_was_cancelled_alone() -> None:
+    """Before its start the line is its end. While it runs, its end follows."""
+    line = b"slurmslice cancel job=419 restart=0 at=1795424170 host=n3 slot=0\n"
+    never = SlotProgress(None, "n3", 1795424170, cancelled=True)
+    assert parse_progress(line).slots == {0: never}
+    assert parse_progress(START + line).slots == {0: replace(STARTED, cancelled=True)}
+    assert parse_progress(START + line + END).slots == {0: replace(ENDED, cancelled=True)}
+    assert parse_progress(line + later(START, 1)).older_slots == frozenset()
+    assert extract_progress_lines([b"x" + line]) == line
+
+
 def test_fields_of_later_versions_are_ignored() -> None:
     """New fields are added at the end only."""
     data = START[:-1] + b" cpus=4\n" + END[:-1] + b" cpu_s=1,5 x\n"
