@@ -12,8 +12,9 @@ import pytest
 from slurmslice.script.render import pinned_variables
 from slurmslice.script.source_line import LIBRARY_NAME
 from tests.cli.test_bad_input import here  # noqa: F401 - a fixture
-from tests.local.test_local_runs import SLURMSLICE, Here
+from tests.local.test_local_runs import Here
 from tests.script.test_template import DOCUMENTED, ROOT
+from tests.support.commands import SLURMSLICE
 from tests.support.typed import Typed
 
 SECRETS = {

@@ -35,7 +35,8 @@ from slurmslice.status.observation import Observation, SourceAnswer
 from slurmslice.status.states import State
 from tests.cli.test_bad_input import here  # noqa: F401 - a fixture
 from tests.conftest import NewRun
-from tests.local.test_local_runs import SLURMSLICE, Here
+from tests.local.test_local_runs import Here
+from tests.support.commands import SLURMSLICE
 from tests.support.fakes import FakeEngine
 from tests.support.hostile import CORPUS, around
 from tests.support.typed import Typed

@@ -9,7 +9,8 @@ import pytest
 
 from slurmslice.script.source_line import find_source_line
 from tests.cluster.test_main_job_on_cluster import UNTIL_GO
-from tests.local.test_local_runs import DEADLINE_S, RUN, SLURMSLICE, Here, here, until
+from tests.local.test_local_runs import DEADLINE_S, RUN, Here, here, until
+from tests.support.commands import SLURMSLICE
 from tests.support.errors import error_code
 from tests.support.notes import noted
 

@@ -17,11 +17,11 @@ import psutil
 import pytest
 
 from tests.cluster.test_main_job_on_cluster import HOSTILE, UNTIL_GO, WORK
+from tests.support.commands import SLURMSLICE, forked
 from tests.support.notes import SHOW_CODES, noted, notes_in
 from tests.support.site import KILL
 
 DEADLINE_S = 20.0
-SLURMSLICE = [sys.executable, "-m", "slurmslice"]
 
 
 class Here:
@@ -39,8 +39,10 @@ class Here:
 
     def __call__(self, *args: str, **more: Any) -> subprocess.CompletedProcess[str]:
         """Run slurmslice to its end."""
+        # A function that changes the process (limits, streams) would not reach a fork.
+        words = SLURMSLICE if "preexec_fn" in more else forked(self.env)
         return subprocess.run(
-            [*SLURMSLICE, *args], cwd=self.folder, env=self.env, capture_output=True, text=True,
+            [*words, *args], cwd=self.folder, env=self.env, capture_output=True, text=True,
             timeout=DEADLINE_S * 4, **{"stdin": subprocess.DEVNULL, **more},
         )  # fmt: skip
 
@@ -102,8 +104,9 @@ RUN = ("run", "--engine", "local", "--interval", "0.3")
 def test_the_main_job(here: Here) -> None:
     """Of 99 slices, five fail for three causes: exactly these are reported and repaired."""
     (here.folder / "work.py").write_text(WORK.replace("sleep(600)", "sleep(90)"))
+    # Without `site` Python starts fast, and coverage does not measure it.
     command = (*RUN, "-a", "0-98%4", "--mem", "300M", "-t", "0:08", "--", sys.executable,
-               "work.py", "{}")  # fmt: skip
+               "-S", "work.py", "{}")  # fmt: skip
     ran = here(*command)
     assert ran.returncode == 1, ran.stderr
     record = here.status("work")
@@ -131,7 +134,7 @@ def test_hostile_keys_arrive_byte_for_byte(here: Here) -> None:
         "assert argv == env\nopen('got.' + os.environ['SLICE_ROW'], 'wb').write(argv)\n"
     )
     (here.folder / "keys").write_bytes(b"".join(key + b"\0" for key in HOSTILE))
-    ran = here(*RUN, "--slices-from", "keys", "-0", "--", sys.executable, "say.py", "{}")
+    ran = here(*RUN, "--slices-from", "keys", "-0", "--", sys.executable, "-S", "say.py", "{}")
     assert ran.returncode == 0, ran.stderr + ran.stdout
     assert [(here.folder / f"got.{row}").read_bytes() for row in range(len(HOSTILE))] == HOSTILE
     assert not list(here.folder.rglob("pwned"))

@@ -149,8 +149,8 @@ def until(condition: Callable[[], bool], what: str | Callable[[], str]) -> None:
             return
         if time.monotonic() > deadline:
             pytest.fail(f"waited in vain for {what if isinstance(what, str) else what()}")
-        # A look may be a command that takes a second. Other tests need the machine too.
-        time.sleep(max(0.2, time.monotonic() - began))
+        # A look may be a command that takes a second. Other tests need the CPUs too.
+        time.sleep(min(1, max(0.2, 2 * (time.monotonic() - began))))
 
 
 def until_empty(site: Site) -> None:

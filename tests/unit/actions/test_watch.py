@@ -18,7 +18,8 @@ from slurmslice.run.directory import RunDirectory
 from slurmslice.run.run import Run
 from slurmslice.sbatch.array_expression import parse_array
 from slurmslice.status.states import State
-from tests.local.test_local_runs import SLURMSLICE, Here, until
+from tests.local.test_local_runs import Here, until
+from tests.support.commands import SLURMSLICE
 from tests.support.fakes import FakeEngine
 from tests.support.plans import planned
 from tests.support.typed import Typed
