@@ -129,7 +129,7 @@ _read_cpu() {
   _cpu=''
   read -r _text </proc/self/stat || return 0
   # shellcheck disable=SC2206 # numbers
-  _field=(${_text##*) })
+  _field=(${_text#*) }) # this process is bash or slurm_script; ## would take as long as a fork
   [[ ! ${_field[14]:-} ]] || _cpu=$(((_field[13] + _field[14]) * 10000))
 } 2>/dev/null
 
@@ -222,7 +222,7 @@ _take_slice() {
     return
   fi
   _take_line "$1"
-  [[ $_ids && $SLICE =~ ^[0-9]+$ ]] || return 0
+  [[ $_ids && $SLICE && $SLICE != *[!0-9]* ]] || return 0
   export SLURM_ARRAY_TASK_ID=$((10#$SLICE))
   # "scontrol requeue JOB_NUMBER" must not name the task of another slice.
   [[ $_pack != 1 || $SLURM_ARRAY_TASK_ID != "$_index" ]] || return 0
@@ -516,7 +516,7 @@ _empty_log() {
 
 _remove_logs() {
   ((${#_unneeded[@]} == 0)) || command rm -f -- "${_unneeded[@]}"
-  _unneeded=()
+  _unneeded=() _cpu=''
 }
 
 # ---- Packs: the child is the dispatcher of several slices
@@ -557,7 +557,7 @@ _keep_ended() {
 
 _dispatch() {
   local _slot _signal
-  _running=() _lost=() _since=() _spent=() _silent=() _stopping='' _partial=''
+  _running=() _lost=() _since=() _spent=() _silent=() _stopping='' _partial='' _cpu=''
   _cancelled=() _next=0 _asked='' _starting=''
   _trapped='' # a trap on EXIT is the dispatcher's, and the slices are processes of their own
   trap : PIPE # in case the watchdog is killed
@@ -654,7 +654,7 @@ _start_slice() {
   unset "_lost[$1]" "_silent[$1]"
   _read_clock
   _since[$1]=$_now
-  _read_cpu
+  [[ $_cpu ]] || ((_at_once > 1)) || _read_cpu
   _spent[$1]=$_cpu _starting=yes # a process that a trap starts would become $!
   set -m
   if ((_at_once == 1)); then
@@ -713,7 +713,7 @@ _finish_slice() {
     _exit=$?
     [[ $_signalled ]]
   do :; done
-  _read_cpu
+  (($# > 1)) || _read_cpu
   _measure "${_since[$1]}" "${2-${_cpu:+$((_cpu - _spent[$1]))}}"
   _end_group "${_running[$1]}" "$_exit"
   _count_kills
@@ -739,7 +739,10 @@ _share_log() {
 _end_group() {
   local _left=0
   case $2 in 129 | 130 | 143) _left=$((_grace * 5)) ;; esac
-  while kill -0 -- "-$1" && ((_left-- > 0)); do command sleep 0.2; done
+  while kill -0 -- "-$1" && ((_left-- > 0)); do
+    command sleep 0.2
+    _cpu=''
+  done
   kill -s KILL -- "-$1"
 } 2>/dev/null
 
@@ -808,6 +811,7 @@ _find_kill_count() {
 # if several do, it is not known whose process it was.
 _count_kills() {
   local _slot _text
+  [[ $_memory != /dev/null ]] || return
   IFS= read -r -d '' _text <"$_memory"
   [[ $_text =~ oom_kill\ ([0-9]+) ]] && ((BASH_REMATCH[1] > _killed)) || return
   _killed=${BASH_REMATCH[1]}

@@ -13,7 +13,7 @@ from hypothesis import settings
 from slurmslice.actions.create import RunInputs, create_run, make_record
 from slurmslice.run.run import Run
 from slurmslice.sbatch.resource_request import ResourceRequest
-from slurmslice.script.template import OwnTemplate
+from slurmslice.script.template_files import OwnTemplate
 from slurmslice.slices.slice_table import SliceTable
 from slurmslice.slices.sources.array_range import slices_from_range
 from slurmslice.spec.command import CommandWords

@@ -21,7 +21,7 @@ from slurmslice.sbatch.array_expression import ArrayExpression, compress_indices
 from slurmslice.sbatch.options import FIRST_ONLY
 from slurmslice.sbatch.resource_request import NO_REQUEST, ResourceRequest
 from slurmslice.script import render
-from slurmslice.script.template import OwnTemplate
+from slurmslice.script.template_files import OwnTemplate
 from slurmslice.slices.log_names import MAX_LOGS_PER_FOLDER
 from slurmslice.slices.slice_table import SliceTable
 from slurmslice.spec.command import Command, ShellText

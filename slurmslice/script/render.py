@@ -10,7 +10,7 @@ from pathlib import Path
 
 from slurmslice.errors import BadInputError
 from slurmslice.script.source_line import LIBRARY_NAME, SourceLine
-from slurmslice.script.template import OwnTemplate, render_template, templates_folder
+from slurmslice.script.template_files import OwnTemplate, templates_folder
 from slurmslice.spec.command import ShellText, command_to_bash, command_to_words
 from slurmslice.spec.run_spec import RunRecord
 from slurmslice.system import process
@@ -124,6 +124,8 @@ def render_script(script: ScriptContent, own: OwnTemplate | None = None) -> str:
             "An sbatch option holds a line break, which an #SBATCH line cannot express.",
             code="control-character",
         )
+    from slurmslice.script.template import render_template  # late: it imports Jinja2
+
     context, record = script.context, script.record
     text = render_template(context, own)
     typed = record.command.text if isinstance(record.command, ShellText) else ""

@@ -1,4 +1,4 @@
-"""The templates of a run's script: the shipped one, or a person's own.
+"""Templates of a run's script, rendered with Jinja2: the shipped one, or a person's own.
 
 Values are data: a template can only print a value through one of the filters below, and the
 filter decides the form. A person's template is code, like any script of that person;
@@ -8,11 +8,9 @@ filter decides the form. A person's template is code, like any script of that pe
 from __future__ import annotations
 
 import difflib
-import os.path
 import re
 import traceback
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +27,8 @@ from jinja2 import (
 )
 
 from slurmslice.errors import BadInputError
+from slurmslice.script.template_files import OwnTemplate, templates_folder
 from slurmslice.spec.command import variable_name
-from slurmslice.system.files import unreadable_file_error
 from slurmslice.system.shell_quoting import quote
 
 SHIPPED_TEMPLATE = "array.sh.j2"
@@ -46,14 +44,6 @@ _MISTAKES = (
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
-@dataclass(frozen=True, slots=True)
-class OwnTemplate:
-    """A person's template: its path, and its text as it was read."""
-
-    path: Path
-    text: str
-
-
 class _Bash(str):
     """Text that is safe to print into the script."""
 
@@ -65,48 +55,6 @@ class _Environment(Environment):
     def concat(parts: Iterable[str]) -> _Bash:
         """Join filtered parts: the result of ``super()`` or of a macro."""
         return _Bash("".join(parts))
-
-
-def find_template(given: str, project: Path) -> OwnTemplate:
-    """Find and read a person's template.
-
-    Args:
-        given: the path of a file, or a name in the project's ``templates/`` folder, with or without
-            ``.sh.j2``.
-        project: the project's folder; paths are relative to it.
-
-    Raises:
-        BadInputError: there is no such template, or it cannot be read.
-    """
-    folder = project / "templates"
-    for path in (project / given, folder / given, folder / f"{given}.sh.j2"):
-        if os.path.isfile(path):
-            return _read(path.absolute())
-    names = ", ".join(sorted(path.name.removesuffix(".sh.j2") for path in folder.glob("*.j2")))
-    raise BadInputError(
-        f"There is no template {given!r}: no such file, and none in {folder}.",
-        f"Templates: {names}." if names else "Give the path of a file.",
-        code="unknown-template",
-        template=given,
-    )
-
-
-def _read(path: Path) -> OwnTemplate:
-    try:
-        return OwnTemplate(path, path.read_text("utf-8"))
-    except OSError as why:
-        raise unreadable_file_error(f"The template {path}", str(path), why) from why
-    except UnicodeDecodeError as why:
-        raise BadInputError(
-            f"The template {path} cannot be read: {why}.", code="unreadable-file", path=str(path)
-        ) from why
-
-
-def templates_folder() -> Path:
-    """Return the folder of the templates: in the package, or beside it in a checkout."""
-    package = Path(__file__).resolve().parents[1]
-    installed = package / "templates"
-    return installed if installed.is_dir() else package.parent / "templates"
 
 
 def render_template(context: Mapping[str, object], own: OwnTemplate | None) -> str:

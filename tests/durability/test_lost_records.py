@@ -14,7 +14,7 @@ from slurmslice.actions.submit import choose_waiting, submit
 from slurmslice.actions.submit_queued import submit_queued
 from slurmslice.run.run import Run
 from slurmslice.script.progress_lines import SlotProgress, TaskProgress
-from slurmslice.script.template import OwnTemplate
+from slurmslice.script.template_files import OwnTemplate
 from slurmslice.spec.packing import Packing
 from slurmslice.status.observation import TaskReport
 from slurmslice.status.reconcile_packed import reconcile_packed

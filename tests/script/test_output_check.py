@@ -16,7 +16,7 @@ from slurmslice.errors import BadInputError
 from slurmslice.run.directory import RunDirectory
 from slurmslice.run.run import Run
 from slurmslice.script.progress_lines import SlotProgress, TaskProgress
-from slurmslice.script.template import OwnTemplate
+from slurmslice.script.template_files import OwnTemplate
 from slurmslice.slices.slice_table import SliceTable
 from slurmslice.spec.command import Command, ShellText
 from slurmslice.spec.output_check import OutputCheck

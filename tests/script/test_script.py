@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from slurmslice.errors import BadInputError
-from slurmslice.script import template
+from slurmslice.script import template_files
 from slurmslice.script.progress_lines import (
     TaskProgress,
     extract_progress_lines,
@@ -34,7 +34,8 @@ from slurmslice.script.render import (
     render_script,
 )
 from slurmslice.script.source_line import LIBRARY_NAME
-from slurmslice.script.template import environment, templates_folder
+from slurmslice.script.template import environment
+from slurmslice.script.template_files import templates_folder
 from slurmslice.spec.command import Command, CommandWords, ShellText
 from slurmslice.spec.output_check import OutputCheck
 from slurmslice.spec.slice_numbers import SliceNumbers
@@ -342,7 +343,8 @@ def test_one_template_in_a_checkout_and_in_a_wheel(
     """Templates are found beside the package, or inside it in a wheel."""
     assert (templates_folder() / "array.sh.j2").is_file()
     (tmp_path / "slurmslice/templates").mkdir(parents=True)
-    monkeypatch.setattr(template, "__file__", str(tmp_path / "slurmslice/script/template.py"))
+    module = tmp_path / "slurmslice/script/template_files.py"
+    monkeypatch.setattr(template_files, "__file__", str(module))
     assert templates_folder() == tmp_path / "slurmslice/templates"
 
 

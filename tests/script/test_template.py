@@ -10,13 +10,8 @@ import pytest
 
 from slurmslice.errors import BadInputError
 from slurmslice.script.render import ScriptContent, library_bytes, render_script
-from slurmslice.script.template import (
-    FILTERS,
-    OwnTemplate,
-    environment,
-    find_template,
-    render_template,
-)
+from slurmslice.script.template import FILTERS, environment, render_template
+from slurmslice.script.template_files import OwnTemplate, find_template
 from slurmslice.spec.command import Command, ShellText
 from slurmslice.spec.output_check import OutputCheck
 from tests.cli.test_bad_input import here  # noqa: F401 - a fixture
@@ -68,7 +63,7 @@ def test_the_documented_names_are_all_there_are(monkeypatch: pytest.MonkeyPatch)
         got.extend(context)
         return render_template(context, None)
 
-    monkeypatch.setattr("slurmslice.script.render.render_template", look)
+    monkeypatch.setattr("slurmslice.script.template.render_template", look)
     render_script(EXAMPLE)
     assert sorted(documented("Names")) == sorted(got)
 

@@ -28,7 +28,7 @@ from slurmslice.cli.options.task_id_mentions import refuse_task_id
 from slurmslice.cli.output.console import emit_note, printable_line
 from slurmslice.cli.output.preview import relative_path
 from slurmslice.errors import BadInputError
-from slurmslice.script.template import OwnTemplate, find_template
+from slurmslice.script.template_files import OwnTemplate, find_template
 from slurmslice.settings.settings_file import KnownKeys, SettingKey, ValueKind
 from slurmslice.slices.slice_table import SliceTable
 from slurmslice.slices.sources.input_form import FormSlices

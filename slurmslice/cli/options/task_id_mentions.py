@@ -7,7 +7,7 @@ from itertools import chain
 
 from slurmslice.cli.output.named_files import first_command, named_files, run_texts
 from slurmslice.cli.output.preview import relative_path
-from slurmslice.script.template import OwnTemplate
+from slurmslice.script.template_files import OwnTemplate
 from slurmslice.slices.slice_table import SliceTable
 from slurmslice.spec.array_variables import Mention, assigns_task_id, find_mention, mention_error
 from slurmslice.spec.run_spec import RunSpec

@@ -13,7 +13,7 @@ from slurmslice.script.source_line import (
     ParsedSourceLine,
     find_source_line,
 )
-from slurmslice.script.template import templates_folder
+from slurmslice.script.template_files import templates_folder
 from slurmslice.system import files
 
 _FUNCTION = re.compile(

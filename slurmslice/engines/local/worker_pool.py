@@ -93,7 +93,7 @@ class WorkerPool:
     def _create_group(
         self, job: LocalJob, index: int, resources: TaskResources
     ) -> MemoryGroup | None:
-        if not job.request.mem_mib:
+        if not (resources.memory and job.request.mem_mib):
             return None
         if not self._groups_tried:
             self._groups, self._groups_tried = create_memory_groups(), True

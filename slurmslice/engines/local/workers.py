@@ -22,7 +22,7 @@ from slurmslice.engines.local.memory_cgroup import MemoryGroup
 from slurmslice.engines.local.supported_requests import parse_warning_signal
 from slurmslice.engines.local.worker_mode import choose_worker_mode, read_script_version
 from slurmslice.errors import EngineError
-from slurmslice.script.template import templates_folder
+from slurmslice.script.template_files import templates_folder
 from slurmslice.system import files
 from slurmslice.system.process import fork_worker
 
