@@ -323,7 +323,7 @@ _supervise() {
   _exit=$?
   _read_cpu
   _measure "$_since" "$_cpu"
-  if _record_end && [[ $_pack == 1 ]] && _make_section 0 "$_exit" 4096; then
+  if _record_end && [[ $_pack == 1 ]] && _make_section 0 "${_told:-$_exit}" 4096; then
     builtin printf %s "$_section" >&"$_out" && _empty_log
     _remove_logs
   fi
@@ -480,8 +480,9 @@ _identify_file() {
 # ---- Logs of slices that have ended: an empty or small one costs no file
 
 # Makes the section of _log for a file that several slices share: a line with the length of the text,
-# the text, and a closing line. The slice in slot $1 exited $2. $4 has more fields. Fails if the log
-# stays: it has more than $3 bytes, or a NUL, which bash cannot hold.
+# the text, and a closing line. The slice in slot $1 exited $2, or received that signal from outside:
+# then it is not done. $4 has more fields. Fails if the log stays: it has more than $3 bytes, or a
+# NUL, which bash cannot hold.
 _make_section() {
   local _text='' _bytes=0 _fields=${4:-}
   [[ -f $_log && ! -L $_log ]] || return
@@ -722,11 +723,11 @@ _finish_slice() {
   [[ ! ${_lost[$1]:-} ]] || _progress_surely memory "slot=$1 of=${_lost[$1]}"
   _told=${_stopping:-${_cancelled[$1]:+TERM}}
   _progress_surely end "slot=$1 exit=$_exit${_told:+ told=$_told}$_figures" &&
-    _share_log "$1" "$_exit" "$((_now - _since[$1] < 60000000 ? 65536 : 0))"
+    _share_log "$1" "${_told:-$_exit}" "$((_now - _since[$1] < 60000000 ? 65536 : 0))"
   ((_exit)) || [[ ${_cancelled[$1]:-} ]] || ((_ok += 1))
 }
 
-# Moves the log of slot $1, which exited $2, to the file that the slices of this task share, if it has
+# Moves the log of slot $1, which exited $2 (or received that signal), to the file that the slices of this task share, if it has
 # at most $3 bytes.
 _share_log() {
   _find_log "$1"

@@ -225,7 +225,7 @@ _serve() {
 
 # Removes the log of an inline task with one slice if it is empty, or not to be kept.
 _drop_log() {
-  [[ ! $_log ]] || ! _make_section 0 "$_exit" 0 " task=$_index" ||
+  [[ ! $_log ]] || ! _make_section 0 "${_told:-$_exit}" 0 " task=$_index" ||
     { builtin printf %s "$_section" >&"$_out" && _empty_log; }
 }
 
