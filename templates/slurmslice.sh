@@ -707,13 +707,15 @@ _await_slice() {
 # Records the end of slot $1. Its CPU time is $2; if that is missing, it is that of the children that
 # have ended since its start. A signal ends "wait" early: then it waits again.
 _finish_slice() {
-  local _figures _told
+  local _figures _told _tries=0
   while
     _signalled=''
     wait "${_running[$1]}"
     _exit=$?
-    [[ $_signalled ]]
+    # If the slice ended while a trap ran, bash may return -1. It knows the code a little later.
+    [[ $_signalled ]] || ((_exit < 0 && _tries++ < 3))
   do :; done
+  ((_exit >= 0)) || _exit=255
   (($# > 1)) || _read_cpu
   _measure "${_since[$1]}" "${2-${_cpu:+$((_cpu - _spent[$1]))}}"
   _end_group "${_running[$1]}" "$_exit"
