@@ -104,6 +104,7 @@ def serve(path: str) -> None:
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
     importlib.import_module("coverage")
+    importlib.import_module("slurmslice.script.template").shipped_template()
     gc.freeze()  # a command does not collect what it shares, when it ends
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(path)
