@@ -39,6 +39,8 @@ READ_AT_START = ("LC_", "LANG", "PYTHON", "TZ")
 # Started without `site`, in a hundredth of a second.
 CLIENT = """\
 import _socket, os, sys
+for fd in range(3):
+    os.fstat(fd)  # else the link would take the place of a closed stream
 link = _socket.socket(_socket.AF_UNIX)
 link.connect(sys.argv[1])
 streams = b"".join(fd.to_bytes(4, sys.byteorder) for fd in range(3))
