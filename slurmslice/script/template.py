@@ -8,6 +8,7 @@ filter decides the form. A person's template is code, like any script of that pe
 from __future__ import annotations
 
 import difflib
+import functools
 import re
 import traceback
 from collections.abc import Callable, Iterable, Mapping
@@ -69,7 +70,7 @@ def render_template(context: Mapping[str, object], own: OwnTemplate | None) -> s
             mistake (the message gives file and line), or its script lacks a required part.
     """
     if own is None:
-        return environment().get_template(SHIPPED_TEMPLATE).render(context)
+        return shipped_template().render(context)
     with_own = environment(own.path.parent)
     try:
         _check_blocks(with_own, own)
@@ -108,6 +109,12 @@ def _check_blocks(jinja: Environment, own: OwnTemplate) -> None:
                 line=block.lineno,
                 block=block.name,
             )
+
+
+@functools.cache
+def shipped_template() -> Template:
+    """Return the shipped template, which a process compiles once."""
+    return environment().get_template(SHIPPED_TEMPLATE)
 
 
 def environment(*folders: Path) -> Environment:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import errno
-import functools
 import json
 import os
 import shutil
@@ -25,7 +24,6 @@ from slurmslice.errors import (
 from slurmslice.run.run import Run
 from slurmslice.sbatch.array_expression import parse_array
 from slurmslice.sbatch.resource_request import NO_REQUEST
-from slurmslice.script import template
 from tests.support.fakes import Clock, FakeEngine
 from tests.support.kills import Killed, Killer, end, kill_at, points
 from tests.support.typed import Typed
@@ -515,8 +513,6 @@ def play(typed: Typed, engine: FakeEngine, clock: Clock, monkeypatch: pytest.Mon
     """Make a folder below the test's, and a clock for all of slurmslice."""
     monkeypatch.setattr(Run.__init__, "__defaults__", (clock,))
     monkeypatch.setattr(os, "fsync", lambda fd: None)
-    # The template is always the same, so it is compiled once.
-    monkeypatch.setattr(template, "environment", functools.cache(template.environment))
     typed.folder = typed.folder / "here"
     typed.folder.mkdir()
     monkeypatch.delenv("SLURMSLICE_RUNS")

@@ -7,7 +7,6 @@ of one of the engine's files or of the journal, or a message to a worker.
 from __future__ import annotations
 
 import errno
-import functools
 import os
 import re
 import shutil
@@ -279,7 +278,7 @@ def stage(tmp_path: Path, quiet: None, monkeypatch: pytest.MonkeyPatch) -> Stage
     for name in ("STATE", "CONFIG"):
         monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / name))
     monkeypatch.setattr(os, "fsync", lambda fd: None)
-    monkeypatch.setattr(template, "environment", functools.cache(template.environment))
+    template.shipped_template()  # the commands are forks of this process, and share it
     folder = tmp_path / "here"
     folder.mkdir()
     monkeypatch.chdir(folder)

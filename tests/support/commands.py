@@ -39,6 +39,8 @@ READ_AT_START = ("LC_", "LANG", "PYTHON", "TZ")
 # Started without `site`, in a hundredth of a second.
 CLIENT = """\
 import _socket, os, sys
+for fd in range(3):
+    os.fstat(fd)  # else the link would take the place of a closed stream
 link = _socket.socket(_socket.AF_UNIX)
 link.connect(sys.argv[1])
 streams = b"".join(fd.to_bytes(4, sys.byteorder) for fd in range(3))
@@ -104,6 +106,7 @@ def serve(path: str) -> None:
         if not module.name.endswith("__main__"):
             importlib.import_module(module.name)
     importlib.import_module("coverage")
+    importlib.import_module("slurmslice.script.template").shipped_template()
     gc.freeze()  # a command does not collect what it shares, when it ends
     listener = socket.socket(socket.AF_UNIX)
     listener.bind(path)

@@ -250,7 +250,7 @@ def one_look(
     )
 
 
-@settings(max_examples=1500)
+@settings(max_examples=500)
 @given(worlds(), LOOKS)
 def test_no_end_is_invented_and_none_is_missed(world: World, looks: list[Look]) -> None:
     """A final state is the true one and not early; and at the end it is reported."""
@@ -269,7 +269,7 @@ def as_known(world: World, status: SliceStatus) -> State:
     return last.slurm_state if status.evidence is EvidenceSource.QUEUE else last.end
 
 
-@settings(max_examples=1500)
+@settings(max_examples=500)
 @given(worlds(), LOOKS)
 def test_without_accounting_no_false_success(world: World, looks: list[Look]) -> None:
     """COMPLETED means exit 0 without a signal, and never a running task."""

@@ -166,7 +166,7 @@ def last_look(pack: Pack, looks: list[Look]) -> Look:
     return Look(after, False, False, False, 0, 0, 0)
 
 
-@settings(max_examples=1500)
+@settings(max_examples=500)
 @given(packs(), LOOKS)
 def test_each_slice_of_a_pack_gets_its_own_end(pack: Pack, looks: list[Look]) -> None:
     """Done, failed, ended with the task or returned: true, and never early."""
@@ -215,7 +215,7 @@ def test_a_slice_that_was_cancelled_alone(
     assert known.state is State.CANCELLED
 
 
-@settings(max_examples=1500)
+@settings(max_examples=500)
 @given(packs(), LOOKS, st.integers(0, 700))
 def test_a_slice_that_began_is_never_returned_as_not_begun(
     pack: Pack, looks: list[Look], emptied: int
