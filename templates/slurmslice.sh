@@ -370,7 +370,7 @@ _work() {
   _restore_shell
   ((_exit == 0)) || exit "$_exit"
   _find_exit_trap
-  echo "prepared ${_log:-}" >&"$_report" # a worker does not know the log
+  echo "prepared ${_log#"$_submission/logs/"}" >&"$_report" # a worker does not know the log
   if [[ $_pack != 1 ]]; then _dispatch; fi
   _progress start "slot=0 format=1"
   _run_slot 0

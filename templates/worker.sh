@@ -205,7 +205,8 @@ _serve() {
     # The report of an inline task: "prepared" and its log after prepare, and perhaps an exit code.
     while read -r -t 0 -u "$_report" && read -r -u "$_report" _text; do
       case $_text in
-        prepared*) _prepared=yes _log=${_text#prepared} _log=${_log# } ;;
+        "prepared "?*) _prepared=yes _log=$_submission/logs/${_text#prepared } ;;
+        prepared*) _prepared=yes ;;
         *) _exit=$_text ;;
       esac
     done

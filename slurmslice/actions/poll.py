@@ -158,7 +158,7 @@ def _changed_statuses(
                 run, submission, row, observation, ends, over=over, now=now,
                 foreign_jobs=run.foreign_jobs,
             )  # fmt: skip
-            status = _reconcile_slice(run, submission, row, evidence, wrote)
+            status = _reconcile_slice(run, submission, row, evidence, wrote, known=known)
             if needs_confirmation(status):
                 status = _confirmed_status(run, submission, row, status, evidence)
             if evidence.task_goes_on and status.state.in_flight:
@@ -186,9 +186,10 @@ def _reconcile_slice(
     row: int,
     evidence: SliceEvidence,
     wrote: dict[int, TaskProgress],
+    *,
+    known: SliceStatus,
 ) -> SliceStatus:
     """Determine one slice's status. A task log is read once for all slices of a pack."""
-    known = run.statuses[row]
     index, slot = submission.places[row]
     if submission.intent.pack == 1:
         progress = read_slice_progress(run, submission, row, evidence.accounting, evidence.queue)
