@@ -208,7 +208,9 @@ def state_reason(report: TaskReport) -> str:
             return "ending: Slurm cleans its node"
         case State.PENDING:
             where = f"in the queue: {report.reason}" if report.reason else "in the queue"
-            return f"waits to run again{_restarts(report)}; {where}" if report.restarts else where
+            cause = report.restart_cause and _restart_cause(report.restart_cause)
+            waits = f"{cause}, waits" if cause else "waits"
+            return f"{waits} to run again{_restarts(report)}; {where}" if report.restarts else where
         case State.CANCELLED if " by " in report.word:
             return f"cancelled by user {_user_label(report.word.partition(' by ')[2])}"
         case _:
@@ -222,13 +224,15 @@ def restart_reason(ended: State, queue: TaskReport) -> str:
         ended: the end of its last start.
         queue: its report in the queue.
     """
-    cause = _RESTART_CAUSES.get(ended, f"{ended} before")
+    cause = _restart_cause(ended)
     if queue.state is State.PENDING and not queue.restarts:
         return f"{cause}, waits to run again; {state_reason(queue)}"
-    return f"{cause}, {state_reason(queue)}"
+    return f"{cause}, {state_reason(replace(queue, restart_cause=None))}"
 
 
-_RESTART_CAUSES = {State.PREEMPTED: "preempted", State.NODE_FAIL: "its node failed"}
+def _restart_cause(ended: State) -> str:
+    causes = {State.PREEMPTED: "preempted", State.NODE_FAIL: "its node failed"}
+    return causes.get(ended, f"{ended} before")
 
 
 def _restarts(report: TaskReport) -> str:

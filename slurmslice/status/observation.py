@@ -86,6 +86,7 @@ class TaskReport(AttemptFacts):
         progress: the lines that the task wrote about its only slice, if the engine has read them.
         sampling_s: seconds between two measurements of memory. ``max_rss_bytes`` is the highest of
             them. None if it does not come from measurements at intervals.
+        restart_cause: the end of its start before, if it waits for a restart and the end is known.
     """
 
     state: State
@@ -97,6 +98,7 @@ class TaskReport(AttemptFacts):
     is_array_summary: bool = False
     progress: SlotProgress | None = None
     sampling_s: float | None = None
+    restart_cause: State | None = None
 
 
 @dataclass(frozen=True, slots=True)

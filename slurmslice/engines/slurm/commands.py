@@ -74,6 +74,11 @@ def sacct(jobs: Iterable[str], clusters: str | None = None) -> Argv:
     return (*_sacct(clusters, TASK_FIELDS), "-X", "--jobs", ",".join(jobs))
 
 
+def sacct_starts(jobs: Iterable[str], clusters: str | None = None) -> Argv:
+    """Query all starts of the array tasks of these jobs, also those before a restart."""
+    return (*_sacct(clusters, TASK_FIELDS), "-X", "--duplicates", "--jobs", ",".join(jobs))
+
+
 def sacct_steps(tasks: Iterable[tuple[str, int]], clusters: str | None = None) -> Iterator[Argv]:
     """Query tasks and their steps with memory and CPU time, in one or more commands.
 

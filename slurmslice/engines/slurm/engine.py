@@ -25,6 +25,7 @@ from slurmslice.engines.slurm.client import (
 )
 from slurmslice.engines.slurm.pending_reasons import find_blocking_reason
 from slurmslice.engines.slurm.queue_capacity import ClusterCapacity
+from slurmslice.engines.slurm.restart_causes import RestartCauses
 from slurmslice.engines.slurm.sbatch_result import parse_sbatch_result, suggest_change
 from slurmslice.engines.slurm.slurm_health import ClusterHealth
 from slurmslice.errors import (
@@ -64,6 +65,7 @@ class SlurmEngine:
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
         self._slurm = SlurmClient(dict(os.environ if environ is None else environ))
         self._capacity = ClusterCapacity(self._slurm)
+        self._restart_causes = RestartCauses(self._slurm)
 
     # -- the cluster ---------------------------------------------------------------------------
 
@@ -198,7 +200,7 @@ class SlurmEngine:
     # -- polls ---------------------------------------------------------------------------------
 
     def observe(self, jobs: Sequence[JobIdentity]) -> Observation:
-        """Run one sacct, then one squeue. As ``Engine.observe``."""
+        """Run one sacct, then one squeue, and one more sacct for new restarts. As ``observe``."""
         if not jobs:
             return Observation(SourceAnswer(), SourceAnswer())
         accounting = self._accounting(jobs)
@@ -351,7 +353,9 @@ class SlurmEngine:
         return self._answer(
             argv,
             lambda text: SourceAnswer(
-                job_records.parse_queue_reports(text, names, identities),
+                self._restart_causes.add_to(
+                    job_records.parse_queue_reports(text, names, identities), identities
+                ),
                 other_jobs=job_records.parse_other_jobs(text, identities),
             ),
         )

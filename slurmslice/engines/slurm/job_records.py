@@ -111,6 +111,25 @@ def parse_accounting_reports(
     return LazyReports(found, {**unstarted, **newest}, parse_line)
 
 
+def parse_last_ends(
+    text: str, names: Mapping[str, str], identities: Mapping[str, JobIdentity] = NO_IDENTITIES
+) -> dict[TaskId, State]:
+    """Parse sacct's answer about all starts of our tasks into the last end of each task.
+
+    Args:
+        text: the answer to ``commands.sacct_starts``.
+        names: our jobs, and the name of each.
+        identities: as for ``parse_accounting_reports``.
+
+    Raises:
+        NoAnswerError: the text is no answer of sacct's.
+    """
+    records = (r for r in parse_sacct_records(text) if is_own_record(r, names, identities))
+    ended = [r for r in records if r.report.state.final and not r.is_array_summary]
+    ended.sort(key=lambda record: record.report.ended_at or 0)
+    return {task: report.state for task, report in _reports_by_task(ended).items()}
+
+
 def parse_queue_reports(
     text: str, names: Mapping[str, str], identities: Mapping[str, JobIdentity] = NO_IDENTITIES
 ) -> dict[TaskId, TaskReport]:
