@@ -218,6 +218,10 @@ def test_preempted(rough: Site, roughly: Path) -> None:
     try:
         cheap.all("PREEMPTED")
         scavenge.all("PENDING")
+        until(
+            lambda: "preempted" in str(scavenge.record("0")["reason"]),
+            lambda: f"the cause of the restart: {scavenge.record('0')}",
+        )
         assert rough.slurmslice("resubmit", "scavenge", cwd=back).returncode == 5
         assert len(events(back, "scavenge", "intent")) == 1
     finally:
