@@ -129,8 +129,8 @@ def test_a_script_submitted_by_hand_is_the_run(site: Site, workplace: Path) -> N
     job = again.stdout.split()[-1]
     log = workplace / "slurmslice-runs/hand/submissions/001/tasks/2.log"
     until(lambda: "slurmslice refused" in log.read_text(), f"job {job} to be stopped by the claim")
-    logs = workplace / "slurmslice-runs/hand/submissions/001/logs"
-    assert [(logs / f"{key}.log").read_text() for key in (2, 3, 4)] == ["2\n", "3\n", "4\n"]
+    logs = [site.slurmslice("logs", "hand", key, cwd=workplace).stdout for key in "234"]
+    assert logs == ["2\n", "3\n", "4\n"]
     until(
         lambda: f"Job {job} ran nothing" in site.slurmslice("status", cwd=workplace).stderr,
         "status to tell of the second job",

@@ -190,7 +190,7 @@ def test_a_node_dies(rough: Site, roughly: Path) -> None:
     try:
         last.all("NODE_FAIL")
         assert "node" in str(last.record("0")["reason"])
-        until(lambda: all(kept.look()[key] == "PENDING" for key in hit), "what it hit to wait")
+        until(lambda: all(kept.record(key)["restarts"] for key in hit), "what it hit to restart")
         assert rough.slurmslice("resubmit", "kept", cwd=more).returncode == 5
         kept.all("RUNNING")
         assert len(events(more, "kept", "intent")) == 1

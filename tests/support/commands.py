@@ -76,20 +76,22 @@ def _server() -> str:
     folder = tempfile.mkdtemp(prefix="slurmslice-commands-")
     path = os.path.join(folder, "socket")
     env = {k: v for k, v in os.environ.items() if k != "COVERAGE_PROCESS_CONFIG"}
-    server = subprocess.Popen(
-        [sys.executable, "-m", "tests.support.commands", path],
+    # setsid --fork: it is no child of this process, so no test that ends children ends the server.
+    starter = subprocess.Popen(
+        ["setsid", "--fork", sys.executable, "-m", "tests.support.commands", path],
         cwd=REPOSITORY, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
     )  # fmt: skip
-    assert server.stdin is not None
-    assert server.stdout is not None
-    atexit.register(_end, server, server.stdin, Path(folder))
-    assert server.stdout.readline() == b"ready\n"
+    assert starter.stdin is not None
+    assert starter.stdout is not None
+    atexit.register(_end, starter.stdin, Path(folder))
+    with starter.stdout as said:
+        assert said.readline() == b"ready\n"
+    starter.wait()
     return path
 
 
-def _end(server: subprocess.Popen[bytes], alive: IO[bytes], folder: Path) -> None:
+def _end(alive: IO[bytes], folder: Path) -> None:
     alive.close()
-    server.wait()
     for path in (folder / "socket", folder):
         with contextlib.suppress(OSError):
             path.rmdir() if path.is_dir() else path.unlink()
