@@ -14,13 +14,17 @@ from slurmslice.sbatch.option_table import Option, Takes
 
 
 class UnreadableScriptError(BadInputError):
-    """A line of the script that sbatch cannot read."""
+    """A line of the script that sbatch cannot read; line 0 is no line of a script."""
 
     def __init__(
         self, line: int, message: str, hint: str = "", *, code: str, **fields: object
     ) -> None:
         super().__init__(
-            f"Line {line} of the script: {message}", hint, code=code, line=line, **fields
+            f"Line {line} of the script: {message}" if line else message,
+            hint,
+            code=code,
+            line=line,
+            **fields,
         )
         self.line = line
 
@@ -50,6 +54,17 @@ def parse_directives(script: str, known: Mapping[str, Option]) -> Iterator[tuple
             "Write it as #SBATCH, or add the line `#SBATCH --ignore-pbs`.",
             code="foreign-directive",
         )
+
+
+def parse_option_words(
+    words: Sequence[str], known: Mapping[str, Option]
+) -> Iterator[tuple[str, str]]:
+    """Return each option among words of sbatch's command line, as ``parse_directives`` does.
+
+    Raises:
+        UnreadableScriptError: sbatch cannot read them.
+    """
+    yield from _Reader(known, [(0, word) for word in words]).options()
 
 
 _BLANKS = " \t\v\f\r"

@@ -25,6 +25,14 @@ def refine_exit(
     return replace(report, max_rss_bytes=_measured_peak(report)), evidence, reason
 
 
+_SETUP_EXITED = ("setup exited", "its setup exited")
+
+
+def is_setup_reason(reason: str) -> bool:
+    """Tell if a slice failed in its setup, by the reason for its state."""
+    return reason.startswith(_SETUP_EXITED)
+
+
 def _measured_peak(report: TaskReport) -> int | None:
     """Return the peak memory of an ended task; None if its measurements probably missed it.
 

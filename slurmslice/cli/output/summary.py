@@ -14,6 +14,7 @@ from slurmslice.reports.code_versions import other_code_note
 from slurmslice.reports.counts import count_text, counts_by_state, key_ranges
 from slurmslice.run.attempts_left import attempts_left, rows_with_attempts_left
 from slurmslice.run.run import Run
+from slurmslice.status.exit_reason import is_setup_reason
 from slurmslice.status.reconcile import is_unknown_to_slurm
 from slurmslice.status.states import FAILED_STATES, IN_FLIGHT_STATES, State
 from slurmslice.system.shell_quoting import quote
@@ -251,16 +252,13 @@ def _how_to_submit_waiting(run: Run) -> str:
     return f"To submit waiting slices: slurmslice {verb} {name}"
 
 
-_SETUP_EXITED = ("setup exited", "its setup exited")
-
-
 def _place_to_repair(run: Run) -> str:
     """Return the file that probably caused failures; empty if no command failed."""
     why = run.statuses.reasons(run.statuses.rows_in({State.FAILED}))
     if not why:
         return ""
     script = quote(relative_path(run.directory.script))
-    if any(reason.startswith(_SETUP_EXITED) for reason in why):
+    if any(map(is_setup_reason, why)):
         return f"the setup in {script} (resubmit uses the edited script)"
     return f"the program, or {script} (resubmit uses the edited script)"
 

@@ -1,0 +1,95 @@
+"""The causes of failed attempts, in the words that rules take. Pure.
+
+A cause is text: a word of ``CAUSES``, ``exit:N`` or ``signal:NAME``. ``docs/adr/0021`` gives the
+reasons for their order.
+"""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass
+
+from slurmslice.script.progress_lines import signal_number
+from slurmslice.status.exit_reason import is_setup_reason
+from slurmslice.status.reconcile import SliceStatus
+from slurmslice.status.states import State
+
+
+@dataclass(frozen=True, slots=True)
+class CauseKind:
+    """One kind of cause.
+
+    Attributes:
+        word: the word for it.
+        meaning: its meaning, for a person.
+        state: the state that has this cause; None if the state alone does not tell.
+        counts: an attempt that ended so uses up one of ``--max-attempts``.
+    """
+
+    word: str
+    meaning: str
+    state: State | None = None
+    counts: bool = True
+
+
+CAUSES = {
+    kind.word: kind
+    for kind in (
+        CauseKind("oom", "exceeded its memory", State.OUT_OF_MEMORY),
+        CauseKind("timeout", "exceeded its time limit", State.TIMEOUT),
+        CauseKind("node", "its node failed", State.NODE_FAIL, counts=False),
+        CauseKind("preempted", "gave way to another job", State.PREEMPTED, counts=False),
+        CauseKind("boot", "its node did not start", State.BOOT_FAIL, counts=False),
+        CauseKind("setup", "its setup failed"),
+        CauseKind("check", "its result check or a job step failed", State.CHECK_FAILED),
+        CauseKind("failed", "any other failure"),
+    )
+}
+"""The causes with a word of their own, in the order in which they count."""
+
+_BY_STATE = {kind.state: kind.word for kind in CAUSES.values() if kind.state}
+EXIT, SIGNAL = "exit:", "signal:"
+SIGNAL_NAMES = frozenset(member.name.removeprefix("SIG") for member in signal.Signals)
+"""The names after ``signal:``."""
+
+
+def cause_of(status: SliceStatus) -> str:
+    """Return the cause of a failed attempt; empty if it has not failed."""
+    if not status.state.failed:
+        return ""
+    if word := _BY_STATE.get(status.state):
+        return word
+    if is_setup_reason(status.reason):
+        return "setup"
+    if status.state is State.FAILED:
+        if status.signal:
+            return f"{SIGNAL}{_signal_name(status.signal)}"
+        if status.exit_code:
+            return f"{EXIT}{status.exit_code}"
+    return "failed"
+
+
+def matching_words(cause: str) -> tuple[str, ...]:
+    """Return the words by which a rule may name a cause, the most exact first.
+
+    An exit code above 128 is that of a signal in bash: ``exit:139``, ``signal:SEGV``, ``failed``.
+    """
+    if cause.startswith(SIGNAL):
+        return cause, "failed"
+    if not cause.startswith(EXIT):
+        return (cause,)
+    number = signal_number(int(cause.removeprefix(EXIT)))
+    return cause, *([f"{SIGNAL}{_signal_name(number)}"] if number else []), "failed"
+
+
+def counts(cause: str) -> bool:
+    """Tell if an attempt with this cause uses up one of ``--max-attempts``."""
+    kind = CAUSES.get(cause)
+    return kind is None or kind.counts
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name.removeprefix("SIG")
+    except ValueError:  # a real-time signal
+        return str(number)
