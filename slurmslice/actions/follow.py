@@ -8,12 +8,12 @@ from itertools import chain, starmap
 
 from slurmslice.actions.poll import PollResult, poll
 from slurmslice.actions.resolve_doubts import wait_for_doubts
-from slurmslice.actions.submit import choose_failed, choose_waiting, execute_plan
+from slurmslice.actions.submit import choose_waiting, execute_plan
 from slurmslice.actions.submit_queued import AcceptedSubmission, SubmitOutcome, submit_queued
 from slurmslice.errors import LockedError, NoAnswerError, TooManyTasksError
 from slurmslice.plan.plan import Choice, Plan, make_plan
+from slurmslice.plan.repairs import find_repairs, rows_to_repair
 from slurmslice.policy.circuit_breaker import Attempt, Ends, failures_with_common_cause
-from slurmslice.run.attempts_left import rows_with_attempts_left
 from slurmslice.run.identity import job_identity
 from slurmslice.run.journal import Held, PolicyChanged
 from slurmslice.run.run import Run
@@ -31,7 +31,7 @@ class FollowOptions:
     Attributes:
         submit_waiting: also submit slices that have not been queued yet.
         submit_from_queue: submit queued slices if they fit.
-        resubmit_failed: resubmit failed slices that have attempts left by the recorded policy.
+        resubmit_failed: resubmit the failed slices that the recorded policy repairs.
         interval: seconds between polls; None: by the age of the run (``poll_interval``).
         plan: a plan to execute first; None for none.
     """
@@ -52,28 +52,33 @@ FINISH_ONLY_OPTIONS = FollowOptions(
 """``submit`` and ``resubmit`` on this machine: run the submitted slices, and nothing more."""
 
 
-def record_max_attempts(run: Run, max_attempts: int) -> None:
-    """Change the recorded number of attempts that each slice gets; every follower uses it.
+def record_policy(
+    run: Run,
+    *,
+    max_attempts: int | None = None,
+    max_failures: int | None = None,
+    retry: bool | None = None,
+    on: tuple[str, ...] | None = None,
+) -> None:
+    """Change the recorded policy; every follower uses it. None leaves a part of it as it is.
+
+    Args:
+        run: the run.
+        max_attempts: the number of attempts of each slice.
+        max_failures: the limit of the circuit breaker.
+        retry: the default ladders are on.
+        on: all rules of the person.
 
     Raises:
         LockedError: another process holds the lock for too long.
     """
+    wanted = max_attempts, max_failures, retry, on
     with run.directory.lock("run"):
         run.reload()
-        if max_attempts != run.recorded_attempts:
-            run.decide(PolicyChanged(max_attempts, run.clock()))
-
-
-def record_max_failures(run: Run, max_failures: int) -> None:
-    """Change the recorded limit of the circuit breaker; every follower uses it.
-
-    Raises:
-        LockedError: another process holds the run for too long.
-    """
-    with run.directory.lock("run"):
-        run.reload()
-        if max_failures != run.max_failures:
-            run.decide(PolicyChanged(None, run.clock(), max_failures))
+        now = run.recorded_attempts, run.max_failures, run.retry, run.on
+        pairs = zip(wanted, now, strict=True)
+        if any(want is not None and want != known for want, known in pairs):
+            run.decide(PolicyChanged(max_attempts, run.clock(), max_failures, retry, on))
 
 
 OnStep = Callable[[Run, PollResult, SubmitOutcome], None]
@@ -192,9 +197,9 @@ def _plans(run: Run, options: FollowOptions) -> Iterator[Plan]:
         yield make_plan(run, Choice(choose_waiting(None)(run)))
     if not options.resubmit_failed or run.journal_state.held:
         return
-    if again := rows_with_attempts_left(run):
+    if find_repairs(run).due:
         wait_for_doubts(run)
-        yield make_plan(run, Choice(choose_failed(None, again)(run)))
+        yield make_plan(run, *find_repairs(run).due)
 
 
 def _submits_queued(run: Run, options: FollowOptions) -> bool:
@@ -217,7 +222,7 @@ def reason_to_hold(run: Run) -> str:
         if not number:
             return ""
         return f"the newest {number} attempts failed, and almost no slice beside them did well"
-    if failures < limit or failures - len(rows_with_attempts_left(run)) < limit:
+    if failures < limit or failures - len(rows_to_repair(run)) < limit:
         return ""
     return f"{limit} or more slices have failed (--max-failures {limit})"
 
@@ -255,7 +260,7 @@ def trip_circuit_breaker(run: Run) -> None:
 def _may_start_any(run: Run) -> bool:
     """True if a slice may still start, for the first time or again."""
     not_started = {State.WAITING, State.PENDING, State.SUBMITTED}
-    return bool(not_started & run.statuses.state_counts().keys() or rows_with_attempts_left(run))
+    return bool(not_started & run.statuses.state_counts().keys() or rows_to_repair(run))
 
 
 def is_done(run: Run, options: FollowOptions) -> bool:
@@ -265,7 +270,7 @@ def is_done(run: Run, options: FollowOptions) -> bool:
         return BEGUN_STATES.isdisjoint(state_counts)
     if not options.submit_from_queue:
         return not (run.submissions_in_flight() or run.journal_state.unconfirmed())
-    return run.finished and not rows_with_attempts_left(run)
+    return run.finished and not rows_to_repair(run)
 
 
 def seconds_since_submission(run: Run) -> float:

@@ -116,7 +116,8 @@ def execute_plan(run: Run, plan: Plan, verb: str) -> SubmitOutcome:
             rows = planned.unchanged(run)
             left_out_rows += set(planned.rows).difference(rows)
             if rows:
-                run.decide(Queued(str(compress_indices(rows)), planned.request, run.clock()))
+                queued = str(compress_indices(rows)), planned.request, run.clock()
+                run.decide(Queued(*queued, planned.cause))
     return replace(
         submit_queued(run, verb), queued=True, left_out_rows=tuple(sorted(left_out_rows))
     )

@@ -80,6 +80,7 @@ class TaskLimits:
         impossible_reason: the reason why no such task can ever run, even on an empty cluster
             with all nodes up; empty if one may run, or if that is not certain.
         note: a note for the person about such tasks on this engine; empty if there is none.
+        node_mem_mib: the memory of the commonest node for such tasks, MiB; None if not known.
     """
 
     max_array_size: int
@@ -89,6 +90,7 @@ class TaskLimits:
     default_time_s: int | None = None
     impossible_reason: str = ""
     note: str = ""
+    node_mem_mib: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,10 +40,12 @@ class Choice:
     Attributes:
         rows: their rows.
         changes: sbatch options, long names; ``2x`` multiplies the last value of a slice.
+        cause: the cause of failure that the policy repairs; empty if a person chose the slices.
     """
 
     rows: Sequence[int]
     changes: Mapping[str, str] = NO_REQUEST
+    cause: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +57,14 @@ class PlannedRequest:
         rows: their rows.
         states: their states when the plan was made, pairwise.
         holders: the submissions that held them then, pairwise; 0 for none.
+        cause: as in ``Choice``.
     """
 
     request: ResourceRequest
     rows: tuple[int, ...]
     states: tuple[State, ...]
     holders: tuple[int, ...]
+    cause: str = ""
 
     def unchanged(self, run: Run) -> list[int]:
         """List the rows with the same state and submission as in the plan, or only returned."""
@@ -147,22 +151,23 @@ def make_plan(run: Run, *choices: Choice) -> Plan:
         BadInputError: the script or the changes cannot be understood.
     """
     script = read_script(run)
-    wanted: dict[int, ResourceRequest] = {}
+    wanted: dict[int, tuple[ResourceRequest, str]] = {}
     for choice in choices:
         if choice.rows:
             check_script(run, script)
         rows = _in_the_script(run, script, choice.rows)
-        wanted.update(next_requests(run, script.request, rows, choice.changes))
-    groups: dict[ResourceRequest, list[int]] = {}
-    for row, request in wanted.items():
+        for row, request in next_requests(run, script.request, rows, choice.changes):
+            wanted[row] = request, choice.cause
+    groups: dict[tuple[ResourceRequest, str], list[int]] = {}
+    for row, (request, cause) in wanted.items():
         if run.journal_state.queue.get(row) != request:
-            groups.setdefault(request, []).append(row)
-    changed = {name for choice in choices for name in choice.changes}
+            groups.setdefault((request, cause), []).append(row)
+    changed = {name for choice in choices if not choice.cause for name in choice.changes}
     lowered = {} if changed.isdisjoint({"time", *MEMORY_OPTIONS}) else groups
     return Plan(
         script,
-        tuple(_planned(run, request, rows) for request, rows in groups.items()),
-        lowered_requests(run, script.request, lowered),
+        tuple(_planned(run, request, rows, cause) for (request, cause), rows in groups.items()),
+        lowered_requests(run, script.request, {one: rows for (one, _), rows in lowered.items()}),
         notes=tuple(_notes(run)),
     )
 
@@ -201,11 +206,10 @@ def _never_runs_error(run: Run, planned: PlannedRequest, why: str) -> BadInputEr
     )
 
 
-def _planned(run: Run, request: ResourceRequest, rows: Sequence[int]) -> PlannedRequest:
+def _planned(run: Run, request: ResourceRequest, rows: Sequence[int], cause: str) -> PlannedRequest:
     states = tuple(run.statuses.state(row) for row in rows)
-    return PlannedRequest(
-        request, tuple(rows), states, tuple(run.journal_state.holder[row] for row in rows)
-    )
+    holders = tuple(run.journal_state.holder[row] for row in rows)
+    return PlannedRequest(request, tuple(rows), states, holders, cause)
 
 
 def _notes(run: Run) -> Iterator[Note]:

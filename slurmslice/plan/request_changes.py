@@ -56,9 +56,31 @@ def _next_request(
     memory: int | None,
     changes: Mapping[str, str],
 ) -> ResourceRequest:
-    had = previous_request(run, script, kept)
-    had = ResourceRequest.of((*_unasked(run, had, memory, changes), *had.options))
+    had = filled_request(run, script, kept, memory, changes)
     return kept.overridden_by(had.with_changes(changes).differing_from(had))
+
+
+def filled_request(
+    run: Run,
+    script: ResourceRequest,
+    kept: ResourceRequest,
+    memory: int | None,
+    changes: Mapping[str, str],
+) -> ResourceRequest:
+    """Return the whole request of a slice, with the values that it got unasked.
+
+    Args:
+        run: the run.
+        script: the options of its script.
+        kept: the slice's own options that differ from them.
+        memory: the bytes that its task got; None if not known.
+        changes: the changes; only values that they multiply are filled in.
+
+    Raises:
+        BadInputError: a number cannot be read.
+    """
+    had = previous_request(run, script, kept)
+    return ResourceRequest.of((*_unasked(run, had, memory, changes), *had.options))
 
 
 def previous_request(run: Run, script: ResourceRequest, kept: ResourceRequest) -> ResourceRequest:

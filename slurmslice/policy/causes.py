@@ -65,7 +65,7 @@ def cause_of(status: SliceStatus) -> str:
         if status.signal:
             return f"{SIGNAL}{_signal_name(status.signal)}"
         if status.exit_code:
-            return f"{EXIT}{status.exit_code}"
+            return f"{EXIT}{status.exit_code:d}"
     return "failed"
 
 

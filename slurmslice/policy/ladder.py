@@ -22,6 +22,7 @@ from slurmslice.sbatch.units import (
     scale_memory,
     scale_time,
 )
+from slurmslice.system.shell_quoting import quote
 
 DEFAULT_ATTEMPTS = 4
 """``--max-attempts`` of a run with ``--retry`` or ``--on``."""
@@ -57,6 +58,27 @@ class RepairPolicy:
     max_attempts: int = 1
     retry: bool = False
     on: tuple[str, ...] = ()
+
+    @property
+    def limit_reason(self) -> str:
+        """The reason to leave a slice that had all its attempts."""
+        return f"--max-attempts {self.max_attempts} reached"
+
+    @property
+    def repaired_causes(self) -> list[str]:
+        """The causes with a ladder, as rules name them."""
+        rules = (*self._rules, *self._defaults) if self.max_attempts > 1 else ()
+        return list(dict.fromkeys(rule.cause for rule in rules))
+
+    @property
+    def typed_causes(self) -> frozenset[str]:
+        """The causes of the person's rules."""
+        return frozenset(rule.cause for rule in self._rules)
+
+    def __str__(self) -> str:
+        rules = [f"--on {quote(rule)}" for rule in self.on]
+        words = ["--retry"] if self.retry else []
+        return " ".join([*words, *rules, f"--max-attempts {self.max_attempts}"])
 
     def rule_for(self, cause: str) -> RepairRule | None:
         """Return the rule for a cause: the person's narrowest, else a default; None for none."""
@@ -108,7 +130,7 @@ def next_step(policy: RepairPolicy, cause: str, earlier: Sequence[str]) -> Step 
     if rule is None:
         return Left(f"no rule for {cause}")
     if counts(cause) and attempts_used(earlier) + 1 >= policy.max_attempts:
-        return Left(f"--max-attempts {policy.max_attempts} reached")
+        return Left(policy.limit_reason)
     if earlier.count(cause) >= MOST_UNCOUNTED and not counts(cause):
         return Left(f"{cause} was repaired {MOST_UNCOUNTED} times")
     rung = sum(policy.rule_for(before) == rule for before in earlier)
@@ -227,8 +249,10 @@ def _rounded(mib: int) -> int:
     return -(-mib // _GIB) * _GIB
 
 
-def foresee(policy: RepairPolicy, cause: str, bounds: Bounds) -> Iterator[Mapping[str, str] | Left]:
-    """Iterate over the changes for a slice that fails again and again by one cause.
+def foresee(
+    policy: RepairPolicy, cause: str, bounds: Bounds
+) -> Iterator[tuple[Step, Mapping[str, str]] | Left]:
+    """Iterate over the steps of a slice that fails again and again by one cause, and their changes.
 
     The last item is the reason why it is left then.
 
@@ -243,9 +267,13 @@ def foresee(policy: RepairPolicy, cause: str, bounds: Bounds) -> Iterator[Mappin
     had, earlier = bounds.first, list[str]()
     while True:
         step = next_step(policy, cause, earlier)
-        changes = step if isinstance(step, Left) else request_changes(step, had, bounds)
-        yield changes
-        if isinstance(changes, Left):
+        if isinstance(step, Left):
+            yield step
             return
+        changes = request_changes(step, had, bounds)
+        if isinstance(changes, Left):
+            yield changes
+            return
+        yield step, changes
         had = had.with_changes(changes)
         earlier.append(cause)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Collection
 
+from slurmslice.plan.repairs import AttemptsLeft, repair_policy
+from slurmslice.policy.causes import cause_of
 from slurmslice.reports.measured import elapsed_s
 from slurmslice.reports.slice_requests import SliceRequests
-from slurmslice.run.attempts_left import attempts_left
 from slurmslice.run.run import Run
 from slurmslice.run.slice_logs import SliceLog
 from slurmslice.status.observation import FACT_NAMES
@@ -23,22 +24,25 @@ def run_json(run: Run, rows: Collection[int] | None = None) -> str:
 def run_record(run: Run, rows: Collection[int] | None = None) -> Record:
     """Return the run as a record; ``counts`` has all slices, ``slices`` only these rows."""
     chosen = range(len(run.table)) if rows is None else rows
-    requested = SliceRequests(run)
+    requested, attempts_left = SliceRequests(run), AttemptsLeft(run)
     return {
         "run": run.record.name,
         "directory": str(run.directory.path),
         "engine": run.record.engine,
         "cluster": run.record.cluster,
         "finished": run.finished,
-        "max_attempts": run.max_attempts,
+        "max_attempts": repair_policy(run).max_attempts,
         "counts": {str(state): number for state, number in run.statuses.state_counts().items()},
-        "slices": [slice_record(run, row, requested) for row in chosen],
+        "slices": [slice_record(run, row, requested, attempts_left) for row in chosen],
     }
 
 
-def slice_record(run: Run, row: int, requested: SliceRequests) -> Record:
+def slice_record(
+    run: Run, row: int, requested: SliceRequests, attempts_left: AttemptsLeft
+) -> Record:
     """Return one slice as a record. Times are epoch seconds; an unknown value is None.
 
+    ``cause`` is the cause of a failure, in the word that ``--on`` takes; else None.
     ``columns`` has the values of its columns in the slice table. ``elapsed_s`` of a slice that
     runs grows until its end. ``log`` is the file with its output; several slices may share it, and
     a slice that has ended without output may have none.
@@ -48,8 +52,9 @@ def slice_record(run: Run, row: int, requested: SliceRequests) -> Record:
         "key": run.table.keys[row],
         "row": row,
         "state": str(status.state),
+        "cause": cause_of(status) or None,
         "attempt": status.attempt,
-        "attempts_left": attempts_left(run, row),
+        "attempts_left": attempts_left.of(row),
         "job": run.array_task_of(status),
         **{name: getattr(status, name) for name in FACT_NAMES},
         "elapsed_s": elapsed_s(status, run.clock()),

@@ -59,11 +59,19 @@ class Intent:
 
 @dataclass(frozen=True, slots=True)
 class Queued:
-    """A person wants these rows submitted with these changed options, when there is room."""
+    """Submit these rows with these changed options, when there is room.
+
+    Attributes:
+        rows: an array expression.
+        changes: the options that differ from the script's.
+        at: epoch seconds.
+        cause: the cause of failure that the policy repairs; empty if a person wants the rows.
+    """
 
     rows: str
     changes: ResourceRequest
     at: float
+    cause: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,12 +223,14 @@ class PolicyChanged:
     Attributes:
         max_attempts: the number of attempts that each slice gets.
         at: epoch seconds.
-        max_failures: as ``RunSpec`` has it.
+        max_failures, retry, on: as ``RunSpec`` has them.
     """
 
     max_attempts: int | None
     at: float
     max_failures: int | None = None
+    retry: bool | None = None
+    on: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,6 +328,7 @@ def _event(line: bytes) -> Event:
         record["environment"] = RecordedEnvironment.from_json(record["environment"])
     if "code" in record:
         record["code"] = CodeRecord.from_json(record["code"])
-    if "arguments" in record:
-        record["arguments"] = tuple(map(str, record["arguments"]))
+    for field in ("arguments", "on"):
+        if record.get(field) is not None:
+            record[field] = tuple(map(str, record[field]))
     return kind(**record)  # type: ignore[no-any-return]

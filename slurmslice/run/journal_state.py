@@ -56,6 +56,13 @@ class JournalState:
         released_at: the last release of held slices, epoch seconds; 0 if there was none.
         max_failures: the newest recorded change of ``RunSpec.max_failures``; None if never changed.
         rejection: the error if the newest submission was rejected for good; else empty.
+        retry, on: the newest recorded changes of ``RunSpec.retry`` and ``RunSpec.on``; None if
+            never changed.
+        repairs: for each row that the policy submitted again: the causes that it repaired since a
+            person submitted the row, in order. A cause of a queued row is in ``repairs_queued``.
+        repairs_queued: for each row that is queued for a repair, its cause.
+        before_repairs: for each of these rows: the submission before the first repair, and its
+            changed options, None if there were none.
         environment: the newest recorded environment; None: that of the creation of the run.
     """
 
@@ -75,6 +82,11 @@ class JournalState:
     released_at: float = 0.0
     max_failures: int | None = None
     rejection: str = ""
+    retry: bool | None = None
+    on: tuple[str, ...] | None = None
+    repairs: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    repairs_queued: dict[int, str] = field(default_factory=dict)
+    before_repairs: dict[int, tuple[int, ResourceRequest | None]] = field(default_factory=dict)
     environment: RecordedEnvironment | None = None
     _before: dict[int, _UndoRecord] = field(default_factory=dict, repr=False)
 
@@ -170,6 +182,10 @@ class JournalState:
                 self.max_attempts = event.max_attempts
             if event.max_failures is not None:
                 self.max_failures = event.max_failures
+            if event.retry is not None:
+                self.retry = event.retry
+            if event.on is not None:
+                self.on = event.on
 
     def _intend(self, event: Intent) -> ArrayExpression:
         if event.number in self.submissions:
@@ -190,7 +206,10 @@ class JournalState:
         earlier = {row: self.requests[row] for row in _among(rows, self.requests)}
         waited = {row: self.queue.pop(row) for row in _among(rows, self.queue)}
         away = {row: self.withdrawn.pop(row) for row in _among(rows, self.withdrawn)}
-        self._before[number] = _UndoRecord(holders, waited, earlier, away)
+        begun = {row: self.repairs_queued.pop(row) for row in _among(rows, self.repairs_queued)}
+        for row, cause in begun.items():
+            self.repairs[row] = (*self.repairs.get(row, ()), cause)
+        self._before[number] = _UndoRecord(holders, waited, earlier, away, begun)
         for part in rows.parts:
             where = _slice(part)
             self.holder[where] = [number] * len(part)
@@ -232,6 +251,9 @@ class JournalState:
         self.requests.update(before.requests)
         self.withdrawn.update(before.withdrawn)
         self.queue = {**before.queue, **self.queue}
+        self.repairs_queued = {**before.repairs, **self.repairs_queued}
+        for row in before.repairs:
+            self.repairs[row] = self.repairs[row][:-1]
         if isinstance(event, Fenced):
             self._update(number, status=SubmissionStatus.FENCED, fenced_at=event.at)
             return
@@ -240,6 +262,7 @@ class JournalState:
             self.max_next_tasks = max(1, len(self.submissions[number].array) // 2)
         if not event.temporary:
             self.queue.clear()
+            self.repairs_queued.clear()
             self.rejection = event.message
 
     def _enqueue(self, event: Queued | Dequeued) -> ArrayExpression | None:
@@ -249,9 +272,21 @@ class JournalState:
         if isinstance(event, Dequeued):
             for row in rows:
                 self.queue.pop(row, None)
+                self.repairs_queued.pop(row, None)
             return None
+        self._count_repairs(rows, event.cause)
         self.queue.update(dict.fromkeys(rows, event.changes))
         return rows
+
+    def _count_repairs(self, rows: ArrayExpression, cause: str) -> None:
+        """Note the cause of a repair; if a person submits rows again, start a new count."""
+        for row in rows if cause else ():
+            self.before_repairs.setdefault(row, (self.holder[row], self.requests.get(row)))
+            self.repairs_queued[row] = cause
+        for row in () if cause else _among(rows, self.before_repairs):
+            if self.holder[row]:  # the engine returned the others: no person decided that
+                for known in (self.repairs, self.repairs_queued, self.before_repairs):
+                    known.pop(row, None)
 
     def _return(self, event: SlicesReturned) -> ArrayExpression:
         rows = [row for row in parse_array(event.rows) if self.holder[row] == event.number]
@@ -302,7 +337,13 @@ class JournalState:
         self.withdrawn.update(rows)
         for row in rows:
             self.queue.pop(row, None)
+            self.repairs_queued.pop(row, None)
         return parse_array(event.rows)
+
+    def repairs_of(self, row: int) -> tuple[str, ...]:
+        """The causes that were repaired since a person submitted the row, a queued one too."""
+        queued = self.repairs_queued.get(row)
+        return (*self.repairs.get(row, ()), *([queued] if queued else []))
 
     def was_submitted(self, row: int) -> bool:
         """Tell if a submission holds the row, or has returned it."""
@@ -321,6 +362,7 @@ class _UndoRecord:
     queue: dict[int, ResourceRequest]
     requests: dict[int, ResourceRequest]
     withdrawn: dict[int, float]
+    repairs: dict[int, str]
 
 
 NO_ROWS = ArrayExpression(())

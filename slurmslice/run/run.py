@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 
-from slurmslice.engines.protocol import Engine
+from slurmslice.engines.protocol import Engine, TaskLimits
 from slurmslice.errors import BadInputError, DamagedRunError
 from slurmslice.run.directory import RunDirectory
 from slurmslice.run.journal import Event, SlicesReturned, parse_events
@@ -46,6 +46,8 @@ class Run:
         self.table: SliceTable = directory.read_table(self.record.slices_sha256)
         self.shares_sent: set[int] = set()
         """Submissions whose share of the throttle this process has sent to the engine."""
+        self.known_limits: dict[ResourceRequest, TaskLimits] = {}
+        """The engine's limits for the requests of repairs, as far as this process asked it."""
         self.foreign_jobs: set[str] = set()
         """Job ids of this run that Slurm has given to other jobs."""
         self.unsubmitted_at = float("-inf")
@@ -164,9 +166,9 @@ class Run:
     def request_of(self, row: int) -> ResourceRequest:
         """Return the options of a slice that differ from the script's request."""
         decided = self.journal_state.changes_of(row)
-        return self._initial(row) if decided is None else decided
+        return self.initial_request(row) if decided is None else decided
 
-    def _initial(self, row: int) -> ResourceRequest:
+    def initial_request(self, row: int) -> ResourceRequest:
         """Return the options of a slice's first submission that the script does not have.
 
         They are those of its columns, if options name columns, and those that are never in a
@@ -197,14 +199,21 @@ class Run:
         return self.journal_state.max_attempts or self.record.max_attempts
 
     @property
+    def retry(self) -> bool:
+        """The recorded ``--retry``."""
+        changed = self.journal_state.retry
+        return self.record.retry if changed is None else changed
+
+    @property
+    def on(self) -> tuple[str, ...]:
+        """The recorded rules of ``--on``."""
+        changed = self.journal_state.on
+        return self.record.on if changed is None else changed
+
+    @property
     def recorded_environment(self) -> RecordedEnvironment:
         """The environment of all attempts."""
         return self.journal_state.environment or self.record.recorded_environment
-
-    @property
-    def max_attempts(self) -> int:
-        """The number of attempts that each slice gets: 1 if none is recorded."""
-        return self.recorded_attempts or 1
 
     @property
     def max_failures(self) -> int | None:

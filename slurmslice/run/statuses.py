@@ -37,6 +37,7 @@ _FINAL = frozenset(code for state, code in _CODES.items() if state.final)
 _SOURCES = frozenset(evidence.value.encode() for evidence in EvidenceSource)
 _FAILED = frozenset(code for state, code in _CODES.items() if state.failed)
 _STARTED_AT, _ENDED_AT = _NAMES.index("started_at"), _NAMES.index("ended_at")
+_PEAK, _REQUESTED = _NAMES.index("max_rss_bytes"), _NAMES.index("requested_mem_bytes")
 _WAITING, _SUBMITTED, _CANCELLED = (
     _CODES[state] for state in (State.WAITING, State.SUBMITTED, State.CANCELLED)
 )
@@ -163,6 +164,24 @@ class StatusTable(Sequence[SliceStatus]):
         """Iterate over the failed attempts of slices that were submitted again since then."""
         return map(_times, self._past_failures.values())
 
+    def requested_before(self, row: int, submission: int) -> int | None:
+        """Return the bytes that a failed earlier attempt of a row requested; None if not known."""
+        line = self._past_failures.get((row, submission))
+        if line is None or isinstance(line, SliceStatus):
+            return None if line is None else line.requested_mem_bytes
+        return _number(line.split(b"\t", _REQUESTED + 1)[_REQUESTED])
+
+    def peaks(self, rows: Iterable[int]) -> Iterator[tuple[int, int]]:
+        """Iterate over rows with a measured peak of memory in their last attempt, bytes."""
+        for row in rows:
+            line = self._lines[row]
+            if isinstance(line, SliceStatus):
+                peak = line.max_rss_bytes
+            else:
+                peak = None if line is None else _number(line.split(b"\t", _PEAK + 1)[_PEAK])
+            if peak is not None:
+                yield row, peak
+
     def reasons(self, rows: Iterable[int]) -> Counter[str]:
         """Count the reasons of these rows."""
         lines, is_decided = self._lines, self._is_decided
@@ -244,10 +263,10 @@ def _times(line: bytes | SliceStatus | None) -> Times:
     if isinstance(line, SliceStatus):
         return line.started_at, line.ended_at
     fields = line.split(b"\t", _ENDED_AT + 1)
-    return _time(fields[_STARTED_AT]), _time(fields[_ENDED_AT])
+    return _number(fields[_STARTED_AT]), _number(fields[_ENDED_AT])
 
 
-def _time(field: bytes) -> int | None:
+def _number(field: bytes) -> int | None:
     return int(field) if field.isdigit() and len(field) < 16 else None
 
 

@@ -32,6 +32,7 @@ class ValueKind(StrEnum):
     FLAG = "true or false"
     TEXT = "a text or a number"
     TEXTS = "a list of texts, or a table"
+    RULES = "a table of causes, each with a text of steps or a list of them"
     WORDS = "a list of words, or a text for the shell"
 
 
@@ -95,6 +96,10 @@ _WITH_SLICES = frozenset({"null", "key"})
 _COMMAND = frozenset({"words", "shell", "job_file"})
 
 
+RULES_OPTION = "on"
+"""The option whose values of all layers count. Of two rules for one cause, the later one counts."""
+
+
 def merge_layers(layers: Iterable[SettingsLayer]) -> SettingsLayer:
     """Merge layers; a later layer overrides an earlier one, or adds to it, as sbatch does.
 
@@ -111,6 +116,9 @@ def merge_layers(layers: Iterable[SettingsLayer]) -> SettingsLayer:
 
 def _both(name: str, lower: Setting, upper: Setting) -> Setting:
     """Return the higher one of two settings; with a part of the lower one if sbatch keeps it."""
+    if name == RULES_OPTION and isinstance(lower.value, tuple) and isinstance(upper.value, tuple):
+        where = upper if upper.file else lower
+        return Setting((*lower.value, *upper.value), where.file, where.key)
     option = name.removeprefix("--")
     is_joined = name != option and sbatch.accumulates(option)
     if not is_joined or False in {lower.value, upper.value}:

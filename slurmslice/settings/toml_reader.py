@@ -214,6 +214,8 @@ def _value(kind: ValueKind, raw: object) -> SettingValue | None:
             return True if raw is True else None
         case ValueKind.TEXT:
             return _text(raw)
+        case ValueKind.RULES:
+            return _rules(raw)
         case ValueKind.TEXTS if isinstance(raw, dict):
             return _all([_pair(name, value) for name, value in raw.items()])
         case ValueKind.TEXTS if not isinstance(raw, list):
@@ -233,6 +235,16 @@ def _text(raw: object) -> str | None:
         case datetime.date() | datetime.time():  # unquoted, as in begin = 2030-01-01T08:00:00
             return raw.isoformat()
     return None
+
+
+def _rules(raw: object) -> SettingValue | None:
+    """Return ``CAUSE=STEPS`` for each cause of a table; None if it is no such table."""
+    if not isinstance(raw, dict):
+        return None
+    ladders = {cause: one if isinstance(one, list) else [one] for cause, one in raw.items()}
+    if not all(isinstance(step, str) for steps in ladders.values() for step in steps):
+        return None
+    return _all([_text(f"{cause}={'; '.join(steps)}") for cause, steps in ladders.items()])
 
 
 def _pair(name: str, raw: object) -> str | None:

@@ -56,6 +56,8 @@ class RunSpec:
             all failed.
         max_attempts: the number of attempts of each slice; None if not recorded yet (after
             ``render``).
+        retry: failed slices are repaired by cause, with the default ladders.
+        on: the person's rules for causes, ``CAUSE=STEPS``; checked.
     """
 
     name: str
@@ -75,6 +77,8 @@ class RunSpec:
     same_code: bool = False
     max_failures: int | None = None
     max_attempts: int | None = 1
+    retry: bool = False
+    on: tuple[str, ...] = ()
 
     @cached_property
     def per_slice(self) -> ResourceRequest:

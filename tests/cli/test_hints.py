@@ -290,7 +290,8 @@ def test_memory_that_slurm_gave_unasked(new_run: NewRun, engine: FakeEngine, typ
 def test_a_retry_with_the_same_memory_is_noted(engine: FakeEngine, typed: Typed) -> None:
     """A retry with the same memory is mentioned; one with more memory is not."""
     engine.on_wait = lambda: engine.end_all(State.OUT_OF_MEMORY)
-    said = typed("run", *LINE, "--mem", "1G", "--max-attempts", "2", *COMMAND)
+    again = ("--on", "oom=again", "--max-attempts", "2")
+    said = typed("run", *LINE, "--mem", "1G", *again, *COMMAND)
     assert typed.noted("memory-not-raised") == [{"keys": "0-3"}]
     assert "slurmslice resubmit x --mem 2x" in said
     typed("resubmit", "x", "0", "--mem", "2x")

@@ -431,6 +431,45 @@ def test_this_machine_has_no_sbatch_and_no_tick(here: Here) -> None:
     assert here("tick", "r", "--exit-code").returncode == 0
 
 
+REPAIRED = """
+mkdir -p tries-$1
+tries=$(ls tries-$1 | wc -l)
+: > tries-$1/$tries
+case $1-$tries in
+  1-0) exec sleep 60;;
+  2-0) exit 75;;
+  3-*) exit 7;;
+  4-*) exit 75;;
+  5-*) head -c 50M /dev/zero | tail -c 50M >mem-5 & wait $!;;
+esac
+"""
+
+
+@pytest.mark.parametrize("packed", [(), ("--pack", "5")], ids=["direct", "packed"])
+def test_failures_are_repaired_by_cause(here: Here, packed: tuple[str, ...]) -> None:
+    """More time or memory after a limit, again after exit 75, nothing after another exit."""
+    (here.folder / "x.sh").write_text(REPAIRED)
+    rules = ("--retry", "--on", "exit:70-79=again", "--max-attempts", "3")
+    options = ("-a", "0-5", "-t", "0:01", "--mem", "24M", "--interval", "0.2", "--name", "r")
+    done = here("run", "--engine", "local", *options, *rules, *packed,
+                "--", "bash", "x.sh", "{}")  # fmt: skip
+    assert done.returncode == 1, done.stderr
+    slices = here.status("r")["slices"]
+    assert [one["state"] for one in slices[:5]] == ["COMPLETED"] * 3 + ["FAILED"] * 2
+    assert [one["attempt"] for one in slices[:5]] == [1, 2, 2, 1, 3]
+    assert [one["time_limit_s"] for one in slices[:5]] == [1, 2, 1, 1, 1]
+    assert [one["cause"] for one in slices[:5]] == [None, None, None, "exit:7", "exit:75"]
+    # Without a cgroup of its own a slice may use more memory than it requests here.
+    grown = slices[5]["state"], slices[5]["requested_mem_bytes"] >> 20
+    assert grown == ("COMPLETED", 96 if os.geteuid() == 0 else 24)
+    tries = [len(list((here.folder / f"tries-{key}").iterdir())) for key in range(5)]
+    assert tries == [1, 2, 2, 1, 3]
+    (told,) = noted(done.stderr, "attempts-left")
+    assert {one["keys"]: one["cause"] for one in told["not_repaired"]} == {
+        "3": "exit:7", "4": "exit:75",
+    }  # fmt: skip
+
+
 def test_a_held_run_tells_one_story(here: Here) -> None:
     """After --max-failures, every command has the same states and the same reason."""
     held = """grep -q '"held"' slurmslice-runs/r/journal.jsonl"""

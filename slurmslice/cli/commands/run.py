@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from slurmslice.actions.create import make_record
-from slurmslice.actions.follow import FollowOptions, record_max_attempts
+from slurmslice.actions.follow import FollowOptions, record_policy
 from slurmslice.actions.open_run import choose_engine, open_run
 from slurmslice.actions.submit import choose_waiting, find_requeued_before
 from slurmslice.cli.commands.new_run import create_or_replace_run, find_existing
@@ -33,6 +35,9 @@ from slurmslice.cli.output.submissions import (
 from slurmslice.engines.protocol import TaskLimits
 from slurmslice.errors import BadInputError
 from slurmslice.plan.plan import Plan
+from slurmslice.plan.repairs import effective_policy, repair_policy
+from slurmslice.policy.ladder import DEFAULT_ATTEMPTS, RepairPolicy
+from slurmslice.policy.repair_rules import parse_rules
 from slurmslice.reports.counts import count_text
 from slurmslice.run.run import Run
 from slurmslice.sbatch.resource_request import NO_REQUEST, ResourceRequest
@@ -70,6 +75,7 @@ def command(
     line again, or `run RUN`, to continue. With RUN, sbatch's options change the request of the
     slices that are not submitted yet.
     """
+    _refuse_contradiction(options, max_attempts)
     if run_name:
         run = _open_existing(run_name, options, read_only=dry_run)
         if new_env:
@@ -77,11 +83,11 @@ def command(
         _record_failure_limit(run, options.max_failures)
         plan: Plan | None = _plan(run, options.sbatch)
     else:
-        opened = _open_new(options, max_attempts or 1, dry_run=dry_run)
+        opened = _open_new(options, max_attempts, dry_run=dry_run)
         if opened is None:
             return 0
         run, plan = opened
-    _record_attempts(run, max_attempts)
+    _record_repair(run, options, max_attempts)
     if run.directory.read_only and plan:
         show_plan(run, plan, nothing_waits)
         return 0
@@ -89,14 +95,15 @@ def command(
 
 
 def _open_new(
-    options: NewRunOptions, max_attempts: int, *, dry_run: bool
+    options: NewRunOptions, max_attempts: int | None, *, dry_run: bool
 ) -> tuple[Run, Plan | None] | None:
     """Create the described run, or open it if it exists.
 
     Returns:
         the run and what to submit first; None if a dry run created nothing.
     """
-    new = options.read(max_attempts)
+    policy = effective_policy(max_attempts, retry=options.retry, on=options.on)
+    new = options.read(policy.max_attempts)
     path = locate_run.new_run_path(new.spec.name, options.run_dir)
     engine = choose_engine(options.engine, path)
     record, silence = make_record(new, engine)
@@ -134,22 +141,66 @@ def _plan(run: Run, changes: ResourceRequest) -> Plan:
     return checked_plan(run, choose_waiting(None), changes)
 
 
-def _record_attempts(run: Run, wanted: int | None) -> None:
-    """Record ``--max-attempts`` in an existing run, or show the change.
+def _refuse_contradiction(options: NewRunOptions, max_attempts: int | None) -> None:
+    """Refuse rules together with a single attempt, which repairs nothing.
 
-    A settings file describes new runs: it does not change a recorded policy.
+    Raises:
+        BadInputError: both were typed.
     """
-    recorded = run.recorded_attempts
-    if wanted is None or wanted == recorded:
-        return
-    if recorded and not is_typed("max_attempts"):
-        _policy_kept("max-attempts", recorded, wanted)
+    typed = [f"--{name}" for name in ("retry", "on") if is_typed(name)]
+    if typed and max_attempts == 1 and is_typed("max_attempts"):
+        raise BadInputError(
+            f"--max-attempts 1 repairs nothing, and {typed[0]} repairs failed slices.",
+            "Give a larger number, or leave out one of them.",
+            code="options-conflict",
+            option="max-attempts",
+            value=1,
+            other=typed[0].removeprefix("--"),
+        )
+
+
+def _record_repair(run: Run, options: NewRunOptions, max_attempts: int | None) -> None:
+    """Record ``--retry``, ``--on`` and ``--max-attempts`` in an existing run, or show the change.
+
+    Rules are added to the recorded ones; a rule for the same cause replaces it. A settings file
+    describes new runs: it does not change a recorded policy.
+    """
+    before, wanted = repair_policy(run), _wanted_policy(run, options, max_attempts)
+    if not wanted:
         return
     if not run.directory.read_only:
-        record_max_attempts(run, wanted)
+        record_policy(run, **wanted)
+    after = RepairPolicy(**{**_fields(before), **wanted})
     verb = "Would record" if run.directory.read_only else "Recorded"
-    message = f"{verb} --max-attempts {wanted}; it was {recorded or 1}."
-    emit_note("policy-recorded", message, max_attempts=wanted, before=recorded or 1)
+    message = f"{verb} {after}; it was {before}."
+    emit_note("policy-recorded", message, before=before.max_attempts, **_fields(after))
+
+
+def _fields(policy: RepairPolicy) -> dict[str, Any]:
+    return {"max_attempts": policy.max_attempts, "retry": policy.retry, "on": policy.on}
+
+
+def _wanted_policy(run: Run, options: NewRunOptions, max_attempts: int | None) -> dict[str, Any]:
+    """Return the parts of the recorded policy to change."""
+    wanted: dict[str, Any] = {}
+    recorded = run.recorded_attempts
+    typed = any(map(is_typed, ("retry", "on", "max_attempts")))
+    if is_typed("on"):
+        wanted["on"] = tuple(rule.text for rule in parse_rules((*run.on, *options.on)))
+    elif not set(options.on) <= set(run.on):
+        _policy_kept("on", " ".join(run.on) or "none", quote(options.on[0]))
+    if is_typed("retry"):
+        wanted["retry"] = True
+    elif options.retry and not run.retry:
+        _policy_kept("retry", "off", "")
+    if max_attempts is not None and (is_typed("max_attempts") or not recorded):
+        wanted["max_attempts"] = max_attempts
+    elif max_attempts is not None and max_attempts != recorded:
+        _policy_kept("max-attempts", str(recorded), str(max_attempts))
+    elif typed and recorded in {None, 1}:
+        wanted["max_attempts"] = DEFAULT_ATTEMPTS
+    now = _fields(repair_policy(run))
+    return {name: value for name, value in wanted.items() if value != now[name]}
 
 
 def _record_failure_limit(run: Run, wanted: int | None) -> None:
@@ -159,18 +210,24 @@ def _record_failure_limit(run: Run, wanted: int | None) -> None:
     if is_typed("max_failures"):
         change_max_failures(run, wanted)
     elif wanted != run.max_failures:
-        _policy_kept("max-failures", run.max_failures, wanted)
+        kept = "the default" if run.max_failures is None else str(run.max_failures or "none")
+        _policy_kept("max-failures", kept, str(wanted or "none"))
 
 
-def _policy_kept(option: str, recorded: int | None, wanted: int) -> None:
-    """Say that a settings file does not change the recorded policy."""
-    value = str(wanted or "none")
-    kept = "the default" if recorded is None else str(recorded or "none")
+def _policy_kept(option: str, kept: str, wanted: str) -> None:
+    """Say that a settings file does not change the recorded policy.
+
+    Args:
+        option: the option, without its dashes.
+        kept: the recorded value.
+        wanted: the value to type, quoted; empty for a flag.
+    """
     emit_note(
         "policy-kept",
-        f"This run keeps its recorded --{option} ({kept}). To change it, type --{option} {value}.",
-        **{option.replace("-", "_"): recorded},
-    )
+        f"This run keeps its recorded --{option} ({kept}). To change it, type "
+        f"{f'--{option} {wanted}'.rstrip()}.",
+        option=option, kept=kept,
+    )  # fmt: skip
 
 
 def _check_waiting(run: Run, changes: ResourceRequest) -> None:

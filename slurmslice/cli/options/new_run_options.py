@@ -28,6 +28,7 @@ from slurmslice.cli.options.task_id_mentions import refuse_task_id
 from slurmslice.cli.output.console import emit_note, printable_line
 from slurmslice.cli.output.preview import relative_path
 from slurmslice.errors import BadInputError
+from slurmslice.policy.repair_rules import parse_rules
 from slurmslice.script.template_files import OwnTemplate, find_template
 from slurmslice.settings.settings_file import KnownKeys, SettingKey, ValueKind
 from slurmslice.slices.slice_table import SliceTable
@@ -70,6 +71,17 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
         "--time. Default: the duration in an earlier run of the same command.",
     ),
     max_failures_option,
+    click.option(
+        "--retry", is_flag=True,
+        help="Repair failed slices by cause: more memory, more time, another node; again after a "
+        "preemption. Other failures are left.",
+    ),
+    click.option(
+        "--on", multiple=True, metavar="CAUSE=STEPS",
+        help="Set the repair of one cause: oom, timeout, node, preempted, boot, setup, check, "
+        "failed, exit:N, exit:N-M, signal:NAME. Steps: leave, again, elsewhere, or options "
+        "(--mem=2x); `;` separates the steps of a ladder. A run keeps its other rules.",
+    ),
     click.option(
         "--shell", metavar="TEXT", help="Use a shell text as the command. The key is $SLICE."
     ),
@@ -130,8 +142,9 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
 _FOLLOW_OPTIONS: tuple[Callable[..., Any], ...] = (
     click.option(
         "--max-attempts", type=whole_number, metavar="N",
-        help="Give each slice up to N attempts. A failed slice is submitted again with the same "
-        "memory and time. Default: 1. N also changes the number of an existing run.",
+        help="Give each slice up to N attempts. Default: 1, and 4 with --retry or --on. Without "
+        "these, every failed slice is submitted again, those of --retry with their repair. N also "
+        "changes the number of an existing run.",
     ),
     click.option(
         "--interval", type=seconds, metavar="SECONDS",
@@ -167,7 +180,7 @@ TYPED_ONCE = frozenset({"shell", "setup", "check", *(form.option.name for form i
 """The parameters that may not be typed twice. The last value of others counts, so that an alias of
 the person's shell can have defaults."""
 
-_POLICY = {"max_failures", "same_code", "max_attempts", "interval"}
+_POLICY = {"max_failures", "same_code", "retry", "on", "max_attempts", "interval"}
 """The parameters that may also be given for an existing run."""
 
 _NOT_IN_SETTINGS = {"profile"}
@@ -205,6 +218,8 @@ def setting_keys() -> KnownKeys:
 def _kind(option: click.Option) -> ValueKind:
     if option.is_flag:
         return ValueKind.FLAG
+    if option.name == "on":
+        return ValueKind.RULES
     return ValueKind.TEXTS if option.multiple else ValueKind.TEXT
 
 
@@ -233,6 +248,9 @@ class NewRunOptions:
         self.engine: str = values["engine"]
         self.same_code: bool | None = values["same_code"]
         self.max_failures: int | None = values["max_failures"]
+        self.retry: bool = values["retry"]
+        with naming_setting("on"):
+            self.on = tuple(rule.text for rule in parse_rules(values["on"]))
 
     @property
     def first_typed(self) -> str:
@@ -275,6 +293,7 @@ class NewRunOptions:
             "work_dir": os.getcwd(),
             "same_code": bool(self.same_code),
             "max_attempts": max_attempts,
+            "on": self.on,
         })  # fmt: skip
         if not values["allow_task_id"]:
             refuse_task_id(spec, given.table, template)

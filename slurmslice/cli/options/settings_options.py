@@ -14,6 +14,7 @@ from slurmslice.cli.output.console import emit_note
 from slurmslice.errors import BadInputError, NotAFileError
 from slurmslice.sbatch.resource_request import ResourceRequest
 from slurmslice.settings.settings_file import (
+    RULES_OPTION,
     KnownKeys,
     Setting,
     SettingsFile,
@@ -43,6 +44,8 @@ def fill_in_settings(ctx: click.Context, files: list[Path], known: KnownKeys) ->
     result = merge_layers([*layers, _typed(ctx)])
     if ctx.params.get("run_name"):
         policy = {key.option for key in keys.policy.values()}
+        if ctx.get_parameter_source(RULES_OPTION) is ParameterSource.COMMANDLINE:
+            policy.discard(RULES_OPTION)  # the rules of files are for new runs
         result = {option: result[option] for option in result if option in policy}
     found = {name: s for name, s in result.items() if s.file and s.value is not False}
     for file in dict.fromkeys(setting.file for setting in found.values()):
@@ -69,7 +72,7 @@ def _read(path: Path, keys: KnownKeys) -> SettingsFile:
 def _typed(ctx: click.Context) -> SettingsLayer:
     """Return the typed options as the highest layer."""
     layer = {
-        name: Setting(str(value))
+        name: Setting(value if name == RULES_OPTION else str(value))
         for name, value in ctx.params.items()
         if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
     }

@@ -15,6 +15,7 @@ from slurmslice.actions.create import RunInputs, interpreter_script
 from slurmslice.actions.submit_queued import AcceptedSubmission
 from slurmslice.cli.output.console import emit_note, print_message, print_note, printable_line
 from slurmslice.cli.output.named_files import first_command, named_files, run_texts
+from slurmslice.cli.output.repairs import ladder_notes
 from slurmslice.engines.protocol import Engine, TaskLimits
 from slurmslice.errors import NoAnswerError
 from slurmslice.notes import Note
@@ -65,6 +66,7 @@ def show_preview(record: RunRecord, new: RunInputs, engine: Engine) -> TaskLimit
             worst_case_text(of, _tasks_at_once(record, of, fewest, exactly=exactly), most),
         ),
         ("room", limits.why if limits and limits.at_once != 0 else ""),
+        *(("repair", found) for found in ladder_notes(record, of, engine)),
         *(
             ("note", warning)
             for warning in (

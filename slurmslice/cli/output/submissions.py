@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Any
 
 from slurmslice.actions.cancel import wait_until_cancelled
-from slurmslice.actions.follow import FINISH_ONLY_OPTIONS, reason_to_hold, record_max_failures
+from slurmslice.actions.follow import FINISH_ONLY_OPTIONS, reason_to_hold, record_policy
 from slurmslice.actions.release import release
 from slurmslice.actions.same_code import check_same_code
 from slurmslice.actions.same_environment import (
@@ -149,7 +149,7 @@ def change_max_failures(run: Run, limit: int) -> None:
     refresh(run)
     if limit != run.max_failures:
         before = run.max_failures
-        record_max_failures(run, limit)
+        record_policy(run, max_failures=limit)
         verb = "Would record" if run.directory.read_only else "Recorded"
         message = f"{verb} --max-failures {limit or 'none'}."
         emit_note("policy-recorded", message, max_failures=limit, before=before)

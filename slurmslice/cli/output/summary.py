@@ -7,12 +7,13 @@ from collections.abc import Iterator, Sequence
 from slurmslice.actions.poll import PollResult
 from slurmslice.cli.output.console import colored_state, emit_note, print_line, print_note
 from slurmslice.cli.output.preview import relative_path
+from slurmslice.cli.output.repairs import note_on_repairs
 from slurmslice.engines.protocol import BlockingReason
 from slurmslice.notes import Note
+from slurmslice.plan.repairs import rows_to_repair
 from slurmslice.plan.run_script import library_note
 from slurmslice.reports.code_versions import other_code_note
 from slurmslice.reports.counts import count_text, counts_by_state, key_ranges
-from slurmslice.run.attempts_left import attempts_left, rows_with_attempts_left
 from slurmslice.run.run import Run
 from slurmslice.status.exit_reason import is_setup_reason
 from slurmslice.status.reconcile import is_unknown_to_slurm
@@ -37,37 +38,12 @@ def print_summary(run: Run) -> None:
         print_note(other)
     for found in notes_on_blocked_slices(run):
         print_note(found)
-    if attempts := _note_on_attempts(run):
-        print_note(attempts)
+    if repairs := note_on_repairs(run, _commands_to_continue(run)):
+        print_note(repairs)
     if hint := _waiting_beside_running(run):
         emit_note("waiting", hint, slices=waiting_count(run))
     if hint := next_step(run):
         emit_note("next-step", hint)
-
-
-def _note_on_attempts(run: Run) -> Note | None:
-    """Return a note on the attempts that failed slices still get; None if the policy gives one."""
-    failed = run.statuses.rows_in(FAILED_STATES)
-    if run.max_attempts == 1 or not failed:
-        return None
-    again = rows_with_attempts_left(run)
-    left = {number: [row for row in again if attempts_left(run, row) == number]
-            for number in sorted({attempts_left(run, row) for row in again})}  # fmt: skip
-    of_policy = f"--max-attempts {run.max_attempts}"
-    shown = {str(n): key_ranges([run.table.keys[row] for row in rows]) for n, rows in left.items()}
-    if not again:
-        message = f"No attempts left ({of_policy}). To allow more: {_command_for_attempts(run)}"
-    else:
-        parts = "; ".join(f"{number} more for {keys}" for number, keys in shown.items())
-        message = f"Attempts left ({of_policy}): {parts}."
-        if not run.journal_state.held:
-            message += f" To make them: {_commands_to_continue(run)}."
-    fields = {"max_attempts": run.max_attempts, "left": shown}
-    return Note("attempts-left", message, fields)
-
-
-def _command_for_attempts(run: Run) -> str:
-    return f"slurmslice run {quote(run.record.name)} --max-attempts {run.max_attempts + 1}"
 
 
 def notes_on_silence(polled: PollResult) -> Iterator[Note]:
@@ -296,7 +272,7 @@ def run_exit_code(run: Run) -> int:
     It is 0 if every slice is done, 1 if the run is finished otherwise, 6 if its own rule holds
     slices or their further attempts, and 4 if it is not finished.
     """
-    if run.journal_state.held and not (run.finished and not rows_with_attempts_left(run)):
+    if run.journal_state.held and not (run.finished and not rows_to_repair(run)):
         return HELD
     if not run.finished:
         return NOT_FINISHED

@@ -20,7 +20,7 @@ from slurmslice.engines.local.machine import Machine
 from slurmslice.engines.local.memory_cgroup import create_memory_groups
 from slurmslice.engines.local.orphans import kill_orphans, marker_variable
 from slurmslice.engines.local.runner_lock import RunnerLock, describe_runner, host_name
-from slurmslice.engines.local.supported_requests import check_request, task_resources
+from slurmslice.engines.local.supported_requests import MIB, check_request, task_resources
 from slurmslice.engines.local.task_records import TaskRecords
 from slurmslice.engines.protocol import (
     FoundJob,
@@ -143,7 +143,10 @@ class LocalEngine:
         unlimited = request.mem_mib is not None and not self.enforces_memory
         why = f"{free.cpus} of {machine.cpus} CPUs free, {gib:.3g} GiB of memory available"
         fit = tasks_that_fit(free, task_resources(request, machine))
-        return TaskLimits(MAX_ARRAY_SIZE, fit, why, note=self.memory_note if unlimited else "")
+        return TaskLimits(
+            MAX_ARRAY_SIZE, fit, why, note=self.memory_note if unlimited else "",
+            node_mem_mib=machine.memory // MIB,
+        )  # fmt: skip
 
     def queue_capacity(self, request: ResourceRequest) -> QueueCapacity:
         """Return no limit: jobs wait in the journal."""

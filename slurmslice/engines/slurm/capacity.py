@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -143,6 +144,17 @@ def count_fitting(request: ResourceRequest, nodes: Iterable[Node]) -> FittingTas
         when_empty += min(fit, most)
         now += min(fit_now, most)
     return FittingTasks(now // request.nodes, when_empty // request.nodes)
+
+
+def commonest_memory(partitions: Sequence[Partition], nodes: Sequence[Node]) -> int | None:
+    """Return the memory that most nodes of partitions have, MiB, the larger one of two.
+
+    It is None if sinfo does not list all nodes, or there are none.
+    """
+    if not all_nodes_listed(partitions, nodes):
+        return None
+    sizes = Counter({node.name: node.mem_mib for node in nodes}.values())
+    return max(sizes, key=lambda mib: (sizes[mib], mib), default=None)
 
 
 def _per_node(request: ResourceRequest) -> tuple[int, int]:

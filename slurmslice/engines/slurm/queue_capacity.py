@@ -44,7 +44,10 @@ class ClusterCapacity:
                 return TaskLimits(size, None, unknown)
             partitions = capacity.candidate_partitions(request, known)
             why_never = capacity.why_no_partition(request, known)
-            at_once, why = (0, why_never) if why_never else self._at_once(request, partitions)
+            nodes = [] if why_never else self._nodes_of(partitions)
+            at_once, why = (
+                (0, why_never) if why_never else self._at_once(request, partitions, nodes)
+            )
             impossible = self._why_never(request, partitions) if is_certain and at_once == 0 else ""
         except NoAnswerError as error:
             return TaskLimits(size, None, error.message)
@@ -53,7 +56,10 @@ class ClusterCapacity:
         default_s = defaults.pop() if len(defaults) == 1 else None
         if "time" in request:  # of the person, or of SBATCH_TIMELIMIT
             default_s = request.time_s
-        return TaskLimits(size, at_once, why, min(times, default=None), default_s, impossible)
+        return TaskLimits(
+            size, at_once, why, min(times, default=None), default_s, impossible,
+            node_mem_mib=capacity.commonest_memory(partitions, nodes),
+        )  # fmt: skip
 
     def queue_capacity(self, request: ResourceRequest) -> QueueCapacity:
         """Return the number of tasks the queue accepts now. As ``Engine.intake``.
@@ -92,13 +98,15 @@ class ClusterCapacity:
         return added.overridden_by(request), not has_unknown
 
     def _at_once(
-        self, request: ResourceRequest, partitions: Sequence[cluster_records.Partition]
+        self,
+        request: ResourceRequest,
+        partitions: Sequence[cluster_records.Partition],
+        nodes: Sequence[cluster_records.Node],
     ) -> tuple[int | None, str]:
         """Return the number of tasks running at once, None if unknown, and its reason."""
         if capacity.requests_gpus(request):
             return None, "GPUs are not counted"
         names = ", ".join(sorted({p.name for p in partitions}))
-        nodes = self._nodes_of(partitions)
         effective = capacity.effective_request(request, self._slurm.cluster_config(), partitions[0])
         fitting = capacity.count_fitting(effective, nodes).when_empty
         if not fitting and not capacity.all_nodes_listed(partitions, nodes):

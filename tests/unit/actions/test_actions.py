@@ -16,7 +16,7 @@ from slurmslice.actions.follow import (
     follow,
     follow_step,
     poll_interval,
-    record_max_attempts,
+    record_policy,
 )
 from slurmslice.actions.poll import PollResult, poll
 from slurmslice.actions.release import release
@@ -439,7 +439,7 @@ def test_a_cancelled_slice_is_not_resubmitted_automatically(
     engine.end_all(State.PREEMPTED)
     cancel(run, [1])
     poll(run)
-    record_max_attempts(run, 3)
+    record_policy(run, max_attempts=3)
     follow_step(run, FollowOptions())
     assert [list(job.order.array) for job in engine.jobs.values()] == [[0, 1], [0]]
     assert run.statuses[1].state is State.PREEMPTED
@@ -952,7 +952,7 @@ def test_follow_runs_to_the_end_and_resubmits_by_policy(
                     engine.end(job, index, State.FAILED if bad else State.COMPLETED, exit_code=bad)
 
     engine.on_wait = work
-    record_max_attempts(run, 3)
+    record_policy(run, max_attempts=3)
     follow(run, FollowOptions(), lambda *_: None)
     assert states(run) == {State.COMPLETED: 4, State.FAILED: 1}
     assert [status.attempt for status in run.statuses] == [1, 1, 1, 2, 3]

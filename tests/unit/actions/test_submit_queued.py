@@ -18,7 +18,7 @@ from slurmslice.actions.follow import (
     follow,
     follow_step,
     is_done,
-    record_max_attempts,
+    record_policy,
     trip_circuit_breaker,
 )
 from slurmslice.actions.poll import poll
@@ -282,7 +282,7 @@ def test_the_breaker_holds_the_rest(new_run: NewRun, engine: FakeEngine, state: 
     for index in range(FEWEST_FAILURES):
         engine.end("100", index, state)
     poll(run)
-    record_max_attempts(run, 3)
+    record_policy(run, max_attempts=3)
     follow_step(run, FollowOptions())
     assert engine.held == ["100"]
     assert len(engine.jobs) == 1
@@ -314,7 +314,7 @@ def test_the_breaker_ignores_a_run_with_a_completed_slice(
 def test_the_breaker_stops_attempts_too(new_run: NewRun, engine: FakeEngine) -> None:
     """All 50 slices ran at once and failed, so nothing waits: none gets its second attempt."""
     run = new_run("0-49")
-    record_max_attempts(run, 3)
+    record_policy(run, max_attempts=3)
     follow_step(run, FollowOptions())
     engine.end_all(State.FAILED)
     poll(run)
@@ -330,7 +330,7 @@ def test_failures_before_a_resubmission_count(
 ) -> None:
     """Ten slices end at a time, and are submitted again: the breaker counts their attempts."""
     run = new_run("0-39%10")
-    record_max_attempts(run, 9)
+    record_policy(run, max_attempts=9)
     follow_step(run, FollowOptions())
     attempts = 0
     while not run.journal_state.held:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from slurmslice.actions.follow import record_max_attempts
+from slurmslice.actions.follow import record_policy
 from slurmslice.actions.poll import poll
 from slurmslice.actions.submit import choose_waiting, submit
 from slurmslice.actions.throttle import set_throttle
@@ -90,7 +90,7 @@ def test_failures_are_neither_resubmitted_nor_held(
 ) -> None:
     """``run`` would hold the rest after so many failures, and resubmit those with attempts left."""
     run = new_run("0-49")
-    record_max_attempts(run, 3)
+    record_policy(run, max_attempts=3)
     submit(run, ALL, {}, "submit")
     for index in range(FEWEST_FAILURES):
         engine.end("100", index, state)

@@ -565,7 +565,7 @@ def test_only_usable_nodes_of_the_partition_count(halo: SlurmEngine, tmp_path: P
 def test_no_guess_without_a_count(halo: SlurmEngine, tmp_path: Path) -> None:
     """GPUs, an unknown partition, no sinfo: only MaxArraySize and the reason are returned."""
     assert halo.limits(a_request(options=(("gres", "gpu:1"),))) == TaskLimits(
-        1001, None, "GPUs are not counted"
+        1001, None, "GPUs are not counted", node_mem_mib=4000
     )
     assert halo.limits(a_request(options=(("gres", "disk:1"),))).at_once == 16
     assert halo.limits(a_request(partition="nope")).why == "there is no partition nope"
@@ -577,13 +577,17 @@ def test_no_guess_without_a_count(halo: SlurmEngine, tmp_path: Path) -> None:
 
 def test_accounting_limits_count(halo: SlurmEngine, tmp_path: Path) -> None:
     """The smallest number counts: by nodes, by association, or by quality of service."""
+
+    def limited(at_once: int, why: str) -> TaskLimits:
+        return TaskLimits(1001, at_once, why, node_mem_mib=4000)
+
     qos = "normal|cpu=12||cpu=6,mem=1000M|5|||\nhigh||3|||||\n"
     body = f'case "$*" in *withassoc*) echo "a|a|||normal|||7||";; *) echo "{qos}";; esac'
     program(tmp_path, "sacctmgr", body)
-    assert halo.limits(a_request()) == TaskLimits(1001, 5, "MaxJobsPU is 5")
-    assert halo.limits(a_request(cpus=3)) == TaskLimits(1001, 2, "MaxTRESPU is cpu=6")
-    assert halo.limits(a_request(mem_mib=400)) == TaskLimits(1001, 2, "MaxTRESPU is mem=1000M")
-    assert halo.limits(a_request(options=(("qos", "high"),))) == TaskLimits(1001, 3, "GrpJobs is 3")
+    assert halo.limits(a_request()) == limited(5, "MaxJobsPU is 5")
+    assert halo.limits(a_request(cpus=3)) == limited(2, "MaxTRESPU is cpu=6")
+    assert halo.limits(a_request(mem_mib=400)) == limited(2, "MaxTRESPU is mem=1000M")
+    assert halo.limits(a_request(options=(("qos", "high"),))) == limited(3, "GrpJobs is 3")
     assert halo.limits(a_request(options=(("account", "b"),))).at_once == 16
 
 

@@ -40,7 +40,8 @@ def on(*rules: str, attempts: int = DEFAULT_ATTEMPTS, retry: bool = False) -> Re
 
 def values(policy: RepairPolicy, cause: str, bounds: Bounds, name: str) -> list[str | None]:
     """Return the values of an option on a ladder, without its end."""
-    return [step.get(name) for step in foresee(policy, cause, bounds) if not isinstance(step, Left)]
+    steps = foresee(policy, cause, bounds)
+    return [step[1].get(name) for step in steps if not isinstance(step, Left)]
 
 
 @pytest.mark.parametrize(
@@ -201,7 +202,7 @@ def test_requests_grow_and_stay_below_their_caps(
         for step in foresee(policy, cause, bounds):
             if isinstance(step, Left):
                 break
-            now = ResourceRequest.of(step)
+            now = ResourceRequest.of(step[1])
             value = (now.mem_mib if cause == "oom" else now.time_s) or 0
             assert before < value <= cap
             before = value

@@ -1,0 +1,154 @@
+"""The repairs of a run, as messages: the ladders in a preview, and the decisions in ``status``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+
+from slurmslice.engines.protocol import Engine
+from slurmslice.errors import BadInputError, NoAnswerError
+from slurmslice.notes import Note
+from slurmslice.plan.repairs import AttemptsLeft, effective_policy, find_repairs, repair_policy
+from slurmslice.policy.ladder import Bounds, Left, RepairPolicy, foresee
+from slurmslice.policy.repair_rules import Step, StepKind
+from slurmslice.reports.counts import key_ranges
+from slurmslice.reports.estimate import RequestGroup
+from slurmslice.run.run import Run
+from slurmslice.sbatch.options import MEMORY_OPTIONS
+from slurmslice.sbatch.resource_request import ResourceRequest
+from slurmslice.sbatch.units import format_time
+from slurmslice.spec.run_spec import RunRecord
+from slurmslice.status.states import FAILED_STATES
+from slurmslice.system.shell_quoting import quote
+
+_MOST_GROUPS = 5
+
+
+def ladder_notes(record: RunRecord, groups: Sequence[RequestGroup], engine: Engine) -> list[Note]:
+    """Return a note on each cause that the policy of a new run repairs, with its ladder.
+
+    Groups of slices with different requests may have different ladders.
+    """
+    policy = effective_policy(record.max_attempts, retry=record.retry, on=record.on)
+    bounds = [_bounds(record, group, engine) for group in groups[:_MOST_GROUPS]]
+    notes = []
+    shown = policy.repaired_causes
+    if engine.runs_in_process:
+        shown = [
+            cause for cause in shown if cause not in _OF_CLUSTERS or cause in policy.typed_causes
+        ]
+    for cause in shown:
+        typical = cause.partition("-")[0] if cause.startswith("exit:") else cause
+        ladders = dict.fromkeys(_ladder(policy, typical, one) for one in bounds)
+        more = " …" if len(groups) > _MOST_GROUPS else ""
+        message = f"{cause}: {' | '.join(ladders)}{more}"
+        notes.append(Note("repair-ladder", message, {"cause": cause, "ladders": list(ladders)}))
+    if notes and "failed" not in shown:
+        notes.append(Note("others-left", "any other failure: left"))
+    return notes
+
+
+_OF_CLUSTERS = frozenset({"node", "preempted", "boot"})
+
+
+def _bounds(record: RunRecord, group: RequestGroup, engine: Engine) -> Bounds:
+    """Return what bounds the requests of a group, as far as the engine tells it now."""
+    first, packing = group.options, record.packing
+    try:
+        limits = engine.limits(group.request.verify())
+    except NoAnswerError:
+        return Bounds(first, node=_NODE)
+    if "time" not in first and limits.default_time_s:
+        first = first.overridden_by({"time": format_time(limits.default_time_s)})
+    return Bounds(
+        first,
+        limits.node_mem_mib // packing.at_once if limits.node_mem_mib else None,
+        limits.max_time_s // packing.rounds if limits.max_time_s else None,
+        node=None if engine.runs_in_process else _NODE,
+    )
+
+
+_NODE = "NODE"
+
+
+def _ladder(policy: RepairPolicy, cause: str, bounds: Bounds) -> str:
+    """Describe a ladder: ``4G → 8G → 16G → 32G, then left``."""
+    shown: list[str] = []
+    end = ""
+    try:
+        for step in foresee(policy, cause, bounds):
+            if isinstance(step, Left):
+                end = step.reason
+            else:
+                shown.append(_step_text(*step))
+    except BadInputError as why:
+        end = why.message
+    if not shown:
+        return f"left ({end})"
+    counted = ((text, len(list(same))) for text, same in groupby(shown))
+    texts = [text if number == 1 else f"{text} ×{number}" for text, number in counted]
+    first = _first_value(policy, cause, bounds)
+    return f"{' → '.join([*first, *texts])}, then left"
+
+
+def _first_value(policy: RepairPolicy, cause: str, bounds: Bounds) -> list[str]:
+    """Return the first value of the only option that the first step changes."""
+    first = next(foresee(policy, cause, bounds))
+    if isinstance(first, Left) or len(first[1]) != 1:
+        return []
+    (name,) = first[1]
+    value = bounds.first.get(name)
+    return [value] if value and name in {"time", *MEMORY_OPTIONS} else []
+
+
+def _step_text(step: Step, changes: Mapping[str, str]) -> str:
+    if step.kind in {StepKind.AGAIN, StepKind.ELSEWHERE}:
+        return step.kind.value
+    if len(changes) == 1 and not {"time", *MEMORY_OPTIONS}.isdisjoint(changes):
+        return next(iter(changes.values()))
+    return str(ResourceRequest.of(changes))
+
+
+def note_on_repairs(run: Run, to_continue: str) -> Note | None:
+    """Return a note on the repair of each failed slice; None if the policy repairs nothing.
+
+    Args:
+        run: the run.
+        to_continue: the commands that go on with the run.
+    """
+    policy = repair_policy(run)
+    if policy.max_attempts == 1 or not run.statuses.rows_in(FAILED_STATES):
+        return None
+    repairs, attempts = find_repairs(run), AttemptsLeft(run)
+    by_number: dict[int, list[int]] = {}
+    for row in repairs.rows:
+        by_number.setdefault(attempts.of(row), []).append(row)
+    due = [(_keys(run, one.rows), one) for one in repairs.due]
+    left = [(_keys(run, one.rows), one) for one in repairs.left]
+    lines = [f"Repair ({policy}):"]
+    lines += (f"  {keys} ({one.cause}): again{_with(one.changes)}" for keys, one in due)
+    lines += (f"  {keys} ({one.cause}): left, {one.reason}" for keys, one in left)
+    if due and not run.journal_state.held:
+        lines.append(f"To make the repairs: {to_continue}.")
+    if any(one.reason == policy.limit_reason for one in repairs.left):
+        more = f"slurmslice run {quote(run.record.name)} --max-attempts {policy.max_attempts + 1}"
+        lines.append(f"To allow more attempts: {more}")
+    fields = {
+        "max_attempts": policy.max_attempts,
+        "left": {str(number): _keys(run, by_number[number]) for number in sorted(by_number)},
+        "repairs": [
+            {"cause": one.cause, "keys": keys, "changes": dict(one.changes)} for keys, one in due
+        ],
+        "not_repaired": [
+            {"cause": one.cause, "keys": keys, "reason": one.reason} for keys, one in left
+        ],
+    }
+    return Note("attempts-left", "\n".join(lines), fields)
+
+
+def _keys(run: Run, rows: Sequence[int]) -> str:
+    return key_ranges([run.table.keys[row] for row in rows])
+
+
+def _with(changes: Mapping[str, str]) -> str:
+    return f" with {ResourceRequest.of(changes)}" if changes else ""

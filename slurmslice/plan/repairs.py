@@ -1,0 +1,231 @@
+"""The repairs of a run: the failed slices that its policy submits again, as choices of a plan.
+
+``docs/adr/0021`` gives the rules. The policy itself is pure (``slurmslice.policy.ladder``).
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from slurmslice.engines.protocol import TaskLimits
+from slurmslice.errors import BadInputError, NoAnswerError, SlurmsliceError
+from slurmslice.plan.plan import Choice
+from slurmslice.plan.request_changes import filled_request
+from slurmslice.plan.run_script import script_request
+from slurmslice.policy.causes import cause_of, counts
+from slurmslice.policy.ladder import (
+    DEFAULT_ATTEMPTS,
+    Bounds,
+    Left,
+    RepairPolicy,
+    attempts_used,
+    next_step,
+    request_changes,
+)
+from slurmslice.policy.repair_rules import Step, StepKind
+from slurmslice.run.run import Run
+from slurmslice.sbatch.resource_request import NO_REQUEST, ResourceRequest
+from slurmslice.spec.packing import task_request
+from slurmslice.status.states import FAILED_STATES, FINAL_STATES, State
+
+
+def effective_policy(max_attempts: int | None, *, retry: bool, on: tuple[str, ...]) -> RepairPolicy:
+    """Return a policy; without a number of attempts, the default of its rules."""
+    return RepairPolicy(max_attempts or (DEFAULT_ATTEMPTS if retry or on else 1), retry, on)
+
+
+def repair_policy(run: Run) -> RepairPolicy:
+    """Return the recorded policy of a run."""
+    return effective_policy(run.recorded_attempts, retry=run.retry, on=run.on)
+
+
+@dataclass(frozen=True, slots=True)
+class LeftSlices:
+    """Failed slices that the policy leaves.
+
+    Attributes:
+        cause: the cause of their failure.
+        reason: the reason to leave them, for a person.
+        rows: their rows.
+    """
+
+    cause: str
+    reason: str
+    rows: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Repairs:
+    """The decisions of the policy on all failed slices.
+
+    Attributes:
+        due: the slices to submit again, with the changes and the cause of each choice.
+        left: the others.
+    """
+
+    due: tuple[Choice, ...] = ()
+    left: tuple[LeftSlices, ...] = ()
+
+    @property
+    def rows(self) -> list[int]:
+        """List the rows to submit again, in order."""
+        return sorted(row for choice in self.due for row in choice.rows)
+
+
+def find_repairs(run: Run) -> Repairs:
+    """Decide on each failed slice of a run by its recorded policy.
+
+    A slice that a person cancelled may have failed before the cancel reached it: it is left out.
+    If the engine or the script cannot be read, the repair is decided without its limits.
+    """
+    policy = repair_policy(run)
+    if policy.max_attempts == 1:
+        return Repairs()
+    held_by = run.journal_state.submission_of
+    failed = run.statuses.rows_in(FAILED_STATES)
+    rows = [row for row in failed if not ((held := held_by(row)) and row in held.cancelled)]
+    if not rows:
+        return Repairs()
+    decide = _Decisions(run, policy)
+    due: dict[tuple[str, tuple[tuple[str, str], ...]], list[int]] = {}
+    left: dict[tuple[str, str], list[int]] = {}
+    for row in rows:
+        cause, decision = decide(row)
+        if isinstance(decision, Left):
+            left.setdefault((cause, decision.reason), []).append(row)
+        else:
+            due.setdefault((cause, tuple(decision.items())), []).append(row)
+    return Repairs(
+        tuple(Choice(tuple(rows), dict(changes), why) for (why, changes), rows in due.items()),
+        tuple(LeftSlices(*which, tuple(rows)) for which, rows in left.items()),
+    )
+
+
+def rows_to_repair(run: Run) -> list[int]:
+    """Return the rows of failed slices that the recorded policy submits again."""
+    return find_repairs(run).rows
+
+
+class AttemptsLeft:
+    """The further attempts of slices by the recorded policy of their run."""
+
+    def __init__(self, run: Run) -> None:
+        self._run, self._policy = run, repair_policy(run)
+        self._repaired = frozenset(rows_to_repair(run))
+
+    def of(self, row: int) -> int:
+        """Return the attempts that a slice still gets if each of them counts and fails; from 0."""
+        state, most = self._run.statuses.state(row), self._policy.max_attempts
+        left_alone = state.failed and row not in self._repaired
+        if left_alone or state in {State.COMPLETED, State.CANCELLED}:
+            return 0
+        used = attempts_used(self._run.journal_state.repairs_of(row))
+        began = self._run.journal_state.attempts[row] > 0
+        if state.failed and not counts(cause_of(self._run.statuses.seen(row))):
+            began = False
+        return max(0, most - used - began)
+
+
+class _Decisions:
+    """The decision on each slice; equal slices share one.
+
+    Args:
+        run: the run.
+        policy: its policy.
+    """
+
+    def __init__(self, run: Run, policy: RepairPolicy) -> None:
+        self._run, self._policy, self._script = run, policy, NO_REQUEST
+        with contextlib.suppress(SlurmsliceError):  # who submits finds the script damaged
+            self._script = script_request(run)
+        self._steps: dict[tuple[str, tuple[str, ...]], Step | Left] = {}
+        self._known: dict[object, Mapping[str, str] | Left] = {}
+
+    def __call__(self, row: int) -> tuple[str, Mapping[str, str] | Left]:
+        """Return the cause of a failure, and the changes of the request or the reason to leave."""
+        run, seen = self._run, self._run.statuses.seen(row)
+        cause, earlier = cause_of(seen), run.journal_state.repairs_of(row)
+        if (cause, earlier) not in self._steps:
+            self._steps[cause, earlier] = next_step(self._policy, cause, earlier)
+        step = self._steps[cause, earlier]
+        if isinstance(step, Left):
+            return cause, step
+        first = run.journal_state.before_repairs.get(row)
+        memory = seen.requested_mem_bytes
+        first_memory = run.statuses.requested_before(row, first[0]) if first else memory
+        initial = run.initial_request(row)
+        node = seen.node if step.kind is StepKind.ELSEWHERE else None
+        kept = run.request_of(row)
+        requests = kept, kept
+        if first is not None:
+            requests = kept, initial if first[1] is None else first[1]
+        alike = step, requests, memory, first_memory, initial, node
+        if alike not in self._known:
+            self._known[alike] = self._changes(
+                step, requests, (memory, first_memory), initial, node
+            )
+        return cause, self._known[alike]
+
+    def _changes(
+        self,
+        step: Step,
+        requests: tuple[ResourceRequest, ResourceRequest],
+        memory: tuple[int | None, int | None],
+        initial: ResourceRequest,
+        node: str | None,
+    ) -> Mapping[str, str] | Left:
+        """Return the changes of one request, or the reason why no larger one is possible."""
+        run = self._run
+        multiplied = dict(step.changes) or {"mem": "2x"}
+        try:
+            had, first = (
+                filled_request(run, self._script, kept, given, multiplied)
+                for kept, given in zip(requests, memory, strict=True)
+            )
+            limits = self._limits(had)
+            at_once, rounds = run.record.packing.at_once, run.record.packing.rounds
+            bounds = Bounds(
+                first,
+                limits.node_mem_mib // at_once if limits and limits.node_mem_mib else None,
+                limits.max_time_s // rounds if limits and limits.max_time_s else None,
+                self._peaks(initial) if step.kind is StepKind.MORE_MEMORY else None,
+                None if run.engine.runs_in_process else node,
+            )
+            changes = request_changes(step, had, bounds)
+            if not changes or isinstance(changes, Left):
+                return changes
+            next_limits = self._limits(had.with_changes(changes))
+        except NoAnswerError:
+            return dict(step.changes)  # the plan asks again
+        except BadInputError as why:
+            return Left(f"not possible: {why.message}")
+        if next_limits and next_limits.impossible_reason:
+            return Left(f"it could never run: {next_limits.impossible_reason}")
+        return changes
+
+    def _limits(self, request: ResourceRequest) -> TaskLimits | None:
+        """Return the engine's limits for a task with this request of a slice; None if unknown."""
+        run, packing = self._run, self._run.record.packing
+        task = self._script.overridden_by(task_request(request, packing, 1)).verify()
+        if task not in run.known_limits:
+            try:
+                run.known_limits[task] = run.engine.limits(task)
+            except NoAnswerError:
+                return None
+        return run.known_limits[task]
+
+    @cached_property
+    def _peaks(self) -> Callable[[ResourceRequest], int | None]:
+        """The largest measured peak, MiB, of ended slices with the same first request."""
+        run, found = self._run, dict[ResourceRequest, int]()
+        for row, peak in run.statuses.peaks(_ended_rows(run)):
+            initial = run.initial_request(row)
+            found[initial] = max(found.get(initial, 0), peak >> 20)
+        return found.get
+
+
+def _ended_rows(run: Run) -> Sequence[int]:
+    return run.statuses.rows_in(FINAL_STATES)
