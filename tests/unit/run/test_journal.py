@@ -80,6 +80,8 @@ HISTORY: list[Event] = [
     Rejected(5, "full", 13.0, temporary=True, too_many_tasks=True),
     Throttled(None, 14.0),
     PolicyChanged(3, 15.0),
+    PolicyChanged(None, 15.2, None, retry=True, on=("exit:75=again", "oom=--mem=2x")),
+    Queued("0", of({"mem": "32G"}), 15.4, "oom"),
     intent(6, "0-1"),
     Unclear(6, "[SITE] \udcff no", 16.0),
     Fenced(6, 17.0),
@@ -197,6 +199,36 @@ def test_changed_options_stay_with_the_slice() -> None:
     journal_state = replay_events([intent(1, "0-4"), intent(2, "3", changes=of({"mem": "8G"}))], 5)
     assert journal_state.changes_of(3) == of({"mem": "8G"})
     assert not journal_state.changes_of(2)
+
+
+def test_repairs_are_counted_from_a_persons_submission() -> None:
+    """A rejection undoes one, a return does not count, and a person starts a new count."""
+
+    def repairs(*events: Event) -> tuple[str, ...]:
+        state = replay_events(
+            [intent(1, "0-1"), Submitted(1, "100", None, "sbatch", 1.0), *events], 2
+        )
+        return state.repairs_of(0)
+
+    oom, node = Queued("0", of({"mem": "8G"}), 2.0, "oom"), Queued("0", of({}), 5.0, "node")
+    sent = intent(2, "0", changes=of({"mem": "8G"}))
+    accepted = Submitted(2, "101", None, "sbatch", 3.0)
+    assert repairs() == ()
+    assert repairs(oom) == ("oom",)
+    assert repairs(oom, sent, accepted, node) == ("oom", "node")
+    assert repairs(oom, Dequeued("0", "Slurm still has it", 3.0)) == ()
+    assert repairs(oom, sent, Fenced(2, 3.0)) == ("oom",)
+    for temporary, left in ((True, ("oom",)), (False, ())):
+        rejected = Rejected(2, "full", 3.0, temporary=temporary)
+        assert repairs(oom, sent, rejected) == left
+    returned = SlicesReturned(2, "0", "its node was drained", 4.0, queued=True)
+    assert repairs(oom, sent, accepted, returned) == ("oom",)
+    again = intent(3, "0", changes=of({"mem": "8G"}))
+    assert repairs(oom, sent, accepted, returned, again) == ("oom",)
+    queued = Queued("0", of({"mem": "8G"}), 5.0)
+    not_by_a_person = SlicesReturned(2, "0", "interrupted", 4.0, queued=False), queued
+    assert repairs(oom, sent, accepted, *not_by_a_person) == ("oom",)
+    assert repairs(oom, sent, accepted, queued) == ()
 
 
 def test_cancelled_slices_are_recorded() -> None:
