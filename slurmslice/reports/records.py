@@ -43,6 +43,7 @@ def slice_record(
     """Return one slice as a record. Times are epoch seconds; an unknown value is None.
 
     ``cause`` is the cause of a failure, in the word that ``--on`` takes; else None.
+    ``repaired`` has the causes that the policy has repaired since a person submitted the slice.
     ``columns`` has the values of its columns in the slice table. ``elapsed_s`` of a slice that
     runs grows until its end. ``log`` is the file with its output; several slices may share it, and
     a slice that has ended without output may have none.
@@ -53,6 +54,7 @@ def slice_record(
         "row": row,
         "state": str(status.state),
         "cause": cause_of(status) or None,
+        "repaired": list(run.journal_state.repairs_of(row)),
         "attempt": status.attempt,
         "attempts_left": attempts_left.of(row),
         "job": run.array_task_of(status),

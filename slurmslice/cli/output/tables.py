@@ -71,8 +71,14 @@ def _slice_cells(run: Run, row: int, requested: SliceRequests) -> tuple[str, ...
         memory_text(status),
         mib_text(limits.mem_bytes),
         status.node or "",
-        escape(requested.why(row)),
+        escape(requested.why(row) + _repaired(run, row)),
     )
+
+
+def _repaired(run: Run, row: int) -> str:
+    """Return the causes that the policy has repaired, for the reason; empty if there are none."""
+    causes = run.journal_state.repairs_of(row)
+    return f"; repaired after {', '.join(causes)}" if causes else ""
 
 
 def print_table(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> None:

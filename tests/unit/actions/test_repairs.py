@@ -79,7 +79,10 @@ def test_memory_grows_while_others_run_and_then_the_slice_is_left(
     assert len(engine.jobs) == 4
     (left,) = noted(typed)["not_repaired"]
     assert (left["cause"], left["keys"]) == ("oom", "0")
-    assert [one["attempts_left"] for one in typed.json("status", "x")["slices"]] == [0, 3, 3]
+    slices = typed.json("status", "x")["slices"]
+    assert [one["attempts_left"] for one in slices] == [0, 3, 3]
+    assert [one["repaired"] for one in slices] == [["oom"] * 3, [], []]
+    assert "oom, oom, oom" in typed("status", "x", "--slices")
 
 
 @pytest.mark.parametrize("follower", [("run", "x"), ("run", *LINE, *COMMAND), ("tick", "x")])
