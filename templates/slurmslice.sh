@@ -324,7 +324,7 @@ _supervise() {
   _read_cpu
   _measure "$_since" "$_cpu"
   if _record_end && [[ $_pack == 1 ]] && _make_section 0 "${_told:-$_exit}" 4096; then
-    builtin printf %s "$_section" >&"$_out" && _empty_log
+    builtin printf %s "$_section" >&"$_out" && _discard_log
     _remove_logs
   fi
   exit "$_exit"
@@ -480,9 +480,9 @@ _identify_file() {
 # ---- Logs of slices that have ended: an empty or small one costs no file
 
 # Makes the section of _log for a file that several slices share: a line with the length of the text,
-# the text, and a closing line. The slice in slot $1 exited $2, or received that signal from outside:
-# then it is not done. $4 has more fields. Fails if the log stays: it has more than $3 bytes, or a
-# NUL, which bash cannot hold.
+# the text, and a closing line. The slice in slot $1 exited $2; a word instead says why it is not done.
+# $4 has more fields. Fails if the log stays: it has more than $3 bytes, or a NUL, which bash cannot
+# hold.
 _make_section() {
   local _text='' _bytes=0 _fields=${4:-}
   [[ -f $_log && ! -L $_log ]] || return
@@ -496,7 +496,7 @@ _make_section() {
   builtin printf -v _section 'slurmslice log job=%s restart=%s at=%(%s)T host=%s %s\n' \
     "$_job" "$_restart" -1 "$_host" "slot=$1 bytes=$_bytes name=${_log#"$_submission/logs/"}$_fields"
   [[ ! $_text || ${_text: -1} == $'\n' ]] || _text+=$'\n'
-  [[ ! $_text ]] || _section+=$_text$'slurmslice log-end\n'
+  [[ ! $_text ]] || _section+="$_text""slurmslice log-end bytes=$_bytes"$'\n'
 }
 
 # Sets _text to the text of _log, and _bytes to its length. Fails if that is more than $1 bytes.
@@ -508,9 +508,9 @@ _read_small_log() {
   ((_bytes))
 } 2>/dev/null
 
-# Empties _log, of which the section is written, and notes it for removal: one rm for many files.
-_empty_log() {
-  [[ ! -s $_log ]] || : >|"$_log"
+# Notes _log, of which the section is written, for removal: one rm for many files. It is not emptied,
+# because the slice may have linked it to a file of its own.
+_discard_log() {
   _unneeded+=("$_log")
   ((${#_unneeded[@]} < 100)) || _remove_logs
 }
@@ -624,7 +624,8 @@ _end_cancelled() {
   local _slot _slots=()
   mapfile -t _slots <"$_submission/cancelled/$_index" # a "read" in a trap ends the time-out of another
   for _slot in "${_slots[@]}"; do
-    [[ $_slot =~ ^[0-9]+$ && ! ${_kept[_slot]:-}${_cancelled[_slot]:-} ]] || continue
+    [[ $_slot =~ ^(0|[1-9][0-9]{0,8})$ && ${_line[_slot]:-} ]] || continue
+    [[ ! ${_kept[_slot]:-}${_cancelled[_slot]:-} ]] || continue
     if [[ ${_running[_slot]:-} ]]; then
       kill -0 "${_running[_slot]}" || continue # it has just ended by itself
       _cancelled[_slot]=yes
@@ -725,17 +726,22 @@ _finish_slice() {
   [[ ! ${_lost[$1]:-} ]] || _progress_surely memory "slot=$1 of=${_lost[$1]}"
   _told=${_stopping:-${_cancelled[$1]:+TERM}}
   _progress_surely end "slot=$1 exit=$_exit${_told:+ told=$_told}$_figures" &&
-    _share_log "$1" "${_told:-$_exit}" "$((_now - _since[$1] < 60000000 ? 65536 : 0))"
+    _share_log "$1" "$((_now - _since[$1]))"
   ((_exit)) || [[ ${_cancelled[$1]:-} ]] || ((_ok += 1))
 }
 
-# Moves the log of slot $1, which exited $2 (or received that signal), to the file that the slices of this task share, if it has
-# at most $3 bytes.
+# Moves the log of slot $1, which took $2 microseconds, to the file that the slices of this task share.
 _share_log() {
+  local _file=$_submission/tasks/$_index.logs _how=${_told:-${_lost[$1]:+memory}} _limit=65536
+  (($2 < 60000000)) || _limit=0
+  ((!_slice_time || $2 < _slice_time * 1000000)) || _how=timeout
   _find_log "$1"
-  ! _make_section "$@" ||
-    { builtin printf %s "$_section" >>"$_submission/tasks/$_index.logs" && _empty_log; }
-}
+  _make_section "$1" "${_how:-$_exit}" "$_limit" || return
+  [[ ! -L $_file && (-f $_file || ! -e $_file) ]] || return # a slice may have put something there
+  trap '' XFSZ # at the limit of a file's size (ulimit -f) the log stays
+  builtin printf %s "$_section" >>"$_file" && _discard_log
+  trap - XFSZ
+} 2>/dev/null
 
 # Ends what the slice of group $1 has left running, as Slurm does at the end of a script. If a signal
 # ended the slice (exit code $2), its processes have the grace to save their work.

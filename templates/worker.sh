@@ -149,7 +149,8 @@ _read_memory() {
   for _file in memory.events memory.oom_control; do
     [[ ! -e $_cgroup/$_file ]] || IFS= read -r -d '' _text <"$_cgroup/$_file"
   done
-  [[ ! $_text =~ oom_kill\ [1-9] ]] || _note memory of=1
+  [[ ! $_text =~ oom_kill\ [1-9] ]] || _lost=memory
+  [[ ! $_lost ]] || _note memory of=1
   for _file in memory.peak memory.max_usage_in_bytes; do
     [[ ! -e $_cgroup/$_file ]] || read -r _text <"$_cgroup/$_file"
   done
@@ -159,7 +160,7 @@ _read_memory() {
 # Runs tasks until TASKS is closed. Exits 3 if the disk is full, 4 if processes are left.
 _serve() {
   local _cgroup _signal _children _children_file _started _ended _text
-  local _log
+  local _log _lost
   local _told _stopped _late _has_grace _peak _signalled _asked _killed _prepared _exit _tries
   set +o posix
   _children_file=/proc/$$/task/$$/children
@@ -175,7 +176,7 @@ _serve() {
   echo ready >&"$_events"
   while read -r -u "$_tasks" _index SLURM_JOB_ID _cgroup; do
     export SLURM_JOB_ID SLURM_JOBID=$SLURM_JOB_ID SLURM_ARRAY_TASK_ID=$_index
-    _told='' _stopped='' _late='' _has_grace='' _peak='' _asked='' _killed='' _child='' _prepared='' _tries=0 _log=''
+    _told='' _stopped='' _late='' _has_grace='' _peak='' _asked='' _killed='' _child='' _prepared='' _tries=0 _log='' _lost=''
     _started=${EPOCHREALTIME:-$(_whole_seconds)}
     _note start format=1 || exit 3
     set -m
@@ -226,8 +227,8 @@ _serve() {
 
 # Removes the log of an inline task with one slice if it is empty, or not to be kept.
 _drop_log() {
-  [[ ! $_log ]] || ! _make_section 0 "${_told:-$_exit}" 0 " task=$_index" ||
-    { builtin printf %s "$_section" >&"$_out" && _empty_log; }
+  [[ ! $_log ]] || ! _make_section 0 "${_told:-${_lost:-$_exit}}" 0 " task=$_index" ||
+    { builtin printf %s "$_section" >&"$_out" && _discard_log; }
 }
 
 # The library calls this after it has parsed its arguments.

@@ -45,8 +45,8 @@ def slice_record(
     ``cause`` is the cause of a failure, in the word that ``--on`` takes; else None.
     ``repaired`` has the causes that the policy has repaired since a person submitted the slice.
     ``columns`` has the values of its columns in the slice table. ``elapsed_s`` of a slice that
-    runs grows until its end. ``log`` is the file with its output; several slices may share it, and
-    a slice that has ended without output may have none.
+    runs grows until its end. ``log`` is the file with its output. Several slices may share it: the
+    output begins at ``log_offset`` and has ``log_bytes`` bytes (None: up to the end of the file).
     """
     status, limits = run.statuses[row], requested.of(row)
     return {
@@ -62,19 +62,23 @@ def slice_record(
         "elapsed_s": elapsed_s(status, run.clock()),
         "requested_mem_bytes": limits.mem_bytes,
         "time_limit_s": limits.time_s,
-        "log": _log_file(run, row),
+        **_log_place(run, row),
         "evidence": str(status.evidence),
         "reason": requested.why(row),
         "columns": dict(zip(run.table.columns, run.table.column_values(row), strict=True)),
     }
 
 
-def _log_file(run: Run, row: int) -> str | None:
+def _log_place(run: Run, row: int) -> Record:
+    """Return the file with the output of a slice, and the place in it of the newest attempt's."""
     status = run.statuses[row]
     submission = run.journal_state.submissions.get(status.submission or 0)
     if submission is None:
-        return None
+        return {"log": None, "log_offset": None, "log_bytes": None}
     log = SliceLog.of(run.directory, submission, row, run.table.log_name(row))
     if not status.state.final or log.own.exists():
-        return str(log.own)
-    return str(log.shared) if log.shared.exists() else None
+        return {"log": str(log.own), "log_offset": 0, "log_bytes": None}
+    for section in log.sections()[-1:] if log.shared.exists() else ():
+        size = len(section.text)
+        return {"log": str(log.shared), "log_offset": section.offset, "log_bytes": size}
+    return {"log": None, "log_offset": None, "log_bytes": None}

@@ -5,7 +5,7 @@ ended (``templates/slurmslice.sh``, ``_make_section``; ADR 20). Each such log is
 
     slurmslice log job=419 restart=0 at=1795424180 host=n3 slot=3 bytes=14 name=17.log
     Hello, world!
-    slurmslice log-end
+    slurmslice log-end bytes=14
     slurmslice log job=419 restart=0 at=1795424181 host=n3 slot=4 bytes=0 name=18.log
     slurmslice log job=419 restart=0 at=1795424182 host=n3 slot=5 bytes=0 name=19.log dropped=1
 
@@ -13,25 +13,25 @@ ended (``templates/slurmslice.sh``, ``_make_section``; ADR 20). Each such log is
 - ``name``: the slice's log, relative to the submission's folder ``logs``.
 - ``dropped=1``: the log was removed, because the slice was done (``--keep-logs failed``).
 
-A text without a newline at its end has one before the closing line. A section without its closing
-line does not count.
+A text without a newline at its end has one before the closing line. The closing line repeats the
+length, so that it cannot be that of a later section. A section without it does not count.
 """
 
 from __future__ import annotations
 
 import mmap
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 MAX_SECTION_BYTES = 1 << 16
 """The longest text of a section; a longer log keeps its file."""
 
 _HEADER = re.compile(
-    rb"slurmslice log job=\S+ restart=\d{1,9} at=\d{1,12} host=\S+ slot=\d{1,9} "
-    rb"bytes=(?P<bytes>\d{1,5}) name=(?P<name>\S+)(?: task=\d{1,9})?(?P<dropped> dropped=1)?\n"
+    rb"slurmslice log job=(?P<job>\d+) restart=(?P<restart>\d{1,9}) at=\d{1,12} host=\S+ "
+    rb"slot=\d{1,9} bytes=(?P<bytes>\d{1,5}) name=(?P<name>\S+)"
+    rb"(?: task=\d{1,9})?(?P<dropped> dropped=1)?\n"
 )
-_CLOSING = re.compile(rb"\n?slurmslice log-end\n")
-_CLOSING_BYTES = len(b"\nslurmslice log-end\n")
+_CLOSING_BYTES = len(b"\nslurmslice log-end bytes=99999\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +41,12 @@ class LogSection:
     Attributes:
         text: its bytes; empty if the slice wrote nothing, or if its log was not kept.
         dropped: its log was not kept.
+        offset: the position of the text in the file, bytes.
     """
 
     text: bytes
     dropped: bool = False
+    offset: int = field(default=0, compare=False)
 
 
 def find_sections(data: bytes | mmap.mmap, name: str) -> list[LogSection]:
@@ -56,19 +58,25 @@ def find_sections(data: bytes | mmap.mmap, name: str) -> list[LogSection]:
     """
     found, position, wanted = list[LogSection](), 0, name.encode()
     while header := _HEADER.search(data, position):
-        position = skip_text(data, header[0], header.end())
+        whole = _whole_end(data, header, header.end())
+        position = whole or header.end()
         if header["name"] != wanted:
             continue
         size = int(header["bytes"])
         if size == 0:
-            found.append(LogSection(b"", dropped=header["dropped"] is not None))
-        elif position > header.end():
-            found.append(LogSection(data[header.end() : header.end() + size]))
+            dropped = header["dropped"] is not None
+            found.append(LogSection(b"", dropped=dropped, offset=header.end()))
+        elif whole:
+            text = data[header.end() : header.end() + size]
+            found.append(LogSection(text, offset=header.end()))
     return found
 
 
 def skip_text(data: bytes | mmap.mmap, line: bytes, position: int) -> int:
     """Return the position after the text and the closing line of a section.
+
+    A section may be cut (a full disk). Then its text ends before the next start of its task, or at
+    its length.
 
     Args:
         data: the file, or a part of it that ends at ``needed_end`` or later.
@@ -76,13 +84,25 @@ def skip_text(data: bytes | mmap.mmap, line: bytes, position: int) -> int:
         position: the position after that line.
 
     Returns:
-        ``position`` if the line is no header, or if its section has no closing line.
+        ``position`` if the line is no header.
     """
     header = _HEADER.fullmatch(line)
     if header is None or header["bytes"] == b"0":
         return position
-    closing = _CLOSING.match(data, position + int(header["bytes"]))
-    return closing.end() if closing else position
+    if whole := _whole_end(data, header, position):
+        return whole
+    end = position + int(header["bytes"])
+    restart = int(header["restart"]) + 1
+    begin = rb"slurmslice (?:start|setup|log) job=%s restart=%d " % (header["job"], restart)
+    later = re.compile(begin).search(data, position, min(end, len(data)))
+    return later.start() if later else min(end, len(data))
+
+
+def _whole_end(data: bytes | mmap.mmap, header: re.Match[bytes], position: int) -> int | None:
+    """Return the position after the closing line of a section; None if it has none."""
+    closing = re.compile(rb"\n?slurmslice log-end bytes=%s\n" % header["bytes"])
+    found = closing.match(data, position + int(header["bytes"]))
+    return found.end() if found else None
 
 
 def needed_end(line: bytes, position: int) -> int:

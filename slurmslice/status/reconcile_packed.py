@@ -214,7 +214,8 @@ def _with_running_task(task: SliceStatus, own: SlotProgress) -> SliceStatus:
         if task.state is State.COMPLETING:
             reason = f"it has not begun, and its array task is COMPLETING: {task.reason}"
         return replace(task, state=State.PENDING, started_at=None, elapsed_s=None, reason=reason)
-    return replace(task, started_at=own.started_at or task.started_at)
+    # The task's elapsed time is not the slice's.
+    return replace(task, started_at=own.started_at or task.started_at, elapsed_s=own.elapsed_s)
 
 
 def _ended_with_task(task: SliceStatus, own: SlotProgress) -> SliceStatus:

@@ -18,7 +18,8 @@ from tests.support.scripts import logged
 
 HEAD = b"slurmslice log job=419 restart=0 at=1795424180 host=n3 slot=0 bytes=%d name=17.log%s\n"
 END_LINE = b"slurmslice end job=419 restart=0 at=1795424180 host=n3 slot=0 exit=%d us=1 cpu_us=1\n"
-CLOSING = b"slurmslice log-end\n"
+START_LINE = b"slurmslice start job=419 restart=0 at=1795424100 host=n3 slot=0 format=1\n"
+CLOSING = b"slurmslice log-end bytes=%d\n"
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def directory(tmp_path: Path) -> Iterator[Place]:
 def section(text: bytes) -> bytes:
     """Return the section of a text, as the library writes it."""
     between = b"" if text.endswith(b"\n") else b"\n"
-    return HEAD % (len(text), b"") + (text + between + CLOSING if text else b"")
+    return HEAD % (len(text), b"") + (text + between + CLOSING % len(text) if text else b"")
 
 
 def own_logs(directory: Place) -> list[str]:
@@ -41,7 +42,15 @@ def own_logs(directory: Place) -> list[str]:
 
 
 TEXTS = st.binary(max_size=60) | st.sampled_from(
-    [b"\n", b"\n\n", CLOSING, b"\n" + CLOSING, END_LINE % 1, section(b"x\n"), b"slurmslice log "]
+    [
+        b"\n",
+        b"\n\n",
+        CLOSING % 28,
+        b"\n" + CLOSING % 29,
+        END_LINE % 1,
+        section(b"x\n"),
+        b"slurmslice log ",
+    ]
 )
 
 
@@ -59,12 +68,17 @@ def test_any_text_comes_back_and_is_no_line(texts: list[bytes], size: int) -> No
 
 @given(st.data())
 def test_a_torn_section_does_not_count(data: st.DataObject) -> None:
-    """A section that was cut anywhere is no section; what follows is read."""
-    whole = section(b"some\ntext\n")
+    """A section that was cut anywhere is no section. Its text is no line; the next start's are."""
+    whole = section(END_LINE % 0 + b"some\ntext\n")
     cut = whole[: data.draw(st.integers(0, len(whole) - 1))]
-    after = b"x\n" + section(b"later\n") + END_LINE % 0
+    after = b"x\n" + section(b"later\n")
     assert find_sections(cut + after, "17.log") == [LogSection(b"later\n")]
-    assert parse_progress(extract_progress_lines((cut + after,)), "419").slots[0].exit_code == 0
+    before = END_LINE % 7
+    alone = parse_progress(extract_progress_lines((before + cut,)), "419")
+    assert alone.slots[0].exit_code == 7
+    again = (START_LINE + END_LINE % 3).replace(b"restart=0", b"restart=1")
+    wrote = parse_progress(extract_progress_lines((before + cut + again,)), "419")
+    assert (wrote.restart, wrote.slots[0].exit_code) == (1, 3)
 
 
 BYTES = b"".join(bytes([n]) for n in range(1, 256))
@@ -76,7 +90,7 @@ OUTPUTS = {
     "all bytes": BYTES,
     "all bytes twice": BYTES[::-1] + BYTES,
     "blanks": b"  \t a\\n \r\n ",
-    "lines of ours": section(b"x\n") + END_LINE % 1 + CLOSING,
+    "lines of ours": section(b"x\n") + END_LINE % 1 + CLOSING % 9,
     "the longest": b"x" * 4096,
     "too long": b"x" * 4097,
     "far too long": b"y" * 200_000,
@@ -162,11 +176,57 @@ def test_a_log_stays_if_its_section_cannot_be_written(directory: Place, pack: in
     """A full disk: neither the text nor the log is lost."""
     directory.write(ShellText("echo text"), direct=False, numbers=None, pack=pack)
     directory.make(rows=[("a",), ("b",)])
-    line = '    builtin printf %s "$_section"' if pack == 1 else '{ builtin printf %s "$_section"'
-    text = directory.library.read_text()
-    assert text.count(line) == 1
-    full = line.replace("builtin printf", "builtin printf >/dev/full")
-    target = ' >&"$_out"' if pack == 1 else ' >>"$_submission/tasks/$_index.logs"'
-    directory.library.write_text(text.replace(line + target, full + " >/dev/full"))
+    target = ' >&"$_out"' if pack == 1 else ' >>"$_file"'
+    line = 'builtin printf %s "$_section"'
+    text, full = directory.library.read_text(), "builtin printf >/dev/full %s text"
+    assert text.count(line + target) == 1
+    directory.library.write_text(text.replace(line + target, full))
     directory.run(0)
     assert (directory.submission() / "logs/row-40.log").read_bytes() == b"text\n"
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe", "folder"])
+def test_nothing_of_the_user_is_written_or_emptied(directory: Place, kind: str) -> None:
+    """A slice links its log to its own file, or puts something where the shared file will be."""
+    put = {"link": "ln -s ../victim", "pipe": "mkfifo", "folder": "mkdir"}[kind]
+    folder = quote(str(directory.submission()))
+    command = (
+        f"cd {folder}; echo text; ln -f logs/row-40.log mine; {put} tasks/0.logs 2>/dev/null; true"
+    )
+    directory.write(ShellText(command), direct=False, numbers=None, pack=2)
+    directory.make(rows=[("a",), ("b",)])
+    (directory.submission().parent / "victim").write_bytes(b"precious")
+    assert directory.run(0).code == 0
+    assert (directory.submission().parent / "victim").read_bytes() == b"precious"
+    assert (directory.submission() / "mine").read_bytes() == b"text\n"
+    assert (directory.submission() / "logs/row-41.log").read_bytes() == b"text\n"
+
+
+def test_a_log_that_somebody_linked_is_not_emptied(directory: Place) -> None:
+    """The log is removed under our name only."""
+    folder = quote(str(directory.submission()))
+    command = f"cd {folder}; echo text; ln logs/row-$SLICE_ROW.log mine.$SLICE_ROW"
+    directory.write(ShellText(command), direct=False, numbers=None, pack=2)
+    directory.make(rows=[("a",), ("b",)])
+    assert directory.run(0).code == 0
+    assert own_logs(directory) == []
+    assert (directory.submission() / "mine.41").read_bytes() == b"text\n"
+
+
+def test_a_limit_of_file_sizes_does_not_end_the_pack(directory: Place) -> None:
+    """Each log is below the limit, and all of them together are not."""
+    command = ShellText("head -c 9000 /dev/zero | tr '\\0' x")
+    directory.write(command, direct=False, numbers=None, pack=4, setup="ulimit -f 20")
+    directory.make(rows=[("a",), ("b",), ("c",), ("d",)])
+    assert directory.run(0).code == 0
+    for row in range(40, 44):
+        assert logged(directory.submission(), f"row-{row}.log") == b"x" * 9000
+
+
+def test_the_log_of_a_slice_at_its_time_limit_is_kept(directory: Place) -> None:
+    """It has failed, although it saved its work and exited 0."""
+    command = ShellText("trap 'echo saved; exit 0' TERM; sleep 20 & wait")
+    directory.write(command, direct=False, numbers=None, pack=2, slice_time_s=1, keep_logs="failed")
+    directory.make(rows=[("a",)])
+    directory.run(0)
+    assert logged(directory.submission(), "row-40.log") == b"saved\n"

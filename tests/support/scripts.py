@@ -51,7 +51,7 @@ def changed(script: ScriptContent, **given: Any) -> ScriptContent:
 
 def logged(submission: Path, name: str) -> bytes:
     """Return all that a slice wrote: its sections in the files of tasks, and its own log."""
-    shared = sorted((submission / "tasks").glob("*.log*"))
+    shared = sorted(path for path in (submission / "tasks").glob("*.log*") if path.is_file())
     texts = [one.text for path in shared for one in find_sections(path.read_bytes(), name)]
     own = submission / "logs" / name
     return b"".join([*texts, own.read_bytes() if own.exists() else b""])

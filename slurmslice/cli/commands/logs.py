@@ -23,7 +23,7 @@ from slurmslice.errors import BadInputError
 from slurmslice.run.run import Run
 from slurmslice.run.slice_logs import SliceLog
 from slurmslice.run.submission import Submission, SubmissionStatus
-from slurmslice.script.progress_lines import parse_progress, remove_other_slices
+from slurmslice.script.progress_lines import TaskProgress, parse_progress, remove_other_slices
 from slurmslice.system import files
 from slurmslice.system.shell_quoting import quote
 
@@ -254,13 +254,17 @@ def _explain_no_output(run: Run, row: int, submission: Submission, more: str = "
     if own.dropped:
         message = "Its log was not kept: --keep-logs failed keeps only the logs of failed slices."
         emit_note("log-not-kept", message)
-    elif slot in wrote.slots and not own.exists:  # a task creates the log before the command
+    elif _began(wrote, slot) and not own.exists:  # a task creates the log before the command
         gone = f"The slice began, but its log {relative_path(own.own)} was deleted or moved. {more}"
         emit_note("log-gone", gone.rstrip(), path=own.own)
     elif run.statuses[row].state.final or submission.number != run.journal_state.holder[row]:
         emit_note("slice-wrote-nothing", f"The slice itself wrote nothing. {more}".rstrip())
     else:
         emit_note("no-output-yet", "The slice has written nothing yet.")
+
+
+def _began(wrote: TaskProgress, slot: int) -> bool:
+    return slot in wrote.slots and wrote.slots[slot].started_at is not None
 
 
 def _worker_lines(run: Run, row: int, submission: Submission) -> bytes:

@@ -11,11 +11,11 @@ from slurmslice.run.slice_logs import SliceLog
 from slurmslice.script.log_sections import MAX_SECTION_BYTES
 
 LINE = b"slurmslice log job=1 restart=0 at=1 host=n slot=0 bytes=%d name=a.log%s\n"
-CLOSING = b"slurmslice log-end\n"
+CLOSING = b"slurmslice log-end bytes=%d\n"
 
 
 def section(text: bytes, more: bytes = b"") -> bytes:
-    return LINE % (len(text), more) + (text + CLOSING if text else b"")
+    return LINE % (len(text), more) + (text + CLOSING % len(text) if text else b"")
 
 
 @pytest.fixture(params=[True, False], ids=["packed", "alone"])
