@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 from slurmslice.run.directory import RunDirectory
 from slurmslice.run.submission import Submission
@@ -121,24 +122,24 @@ class SliceLog:
             OSError: it cannot be read.
         """
         while True:
-            sections, pieces = self.sections(), self._read_own()
-            start = next(pieces, b"")
-            if sections == self.sections():
-                break
-        if sections and start == sections[-1].text:
-            start = b""
-        position = 0
-        for texts in ((section.text for section in sections), (start,), pieces):
-            for text in texts:
-                if new := text[max(0, offset - position) :]:
+            sections = self.sections()
+            with contextlib.ExitStack() as opened:
+                file = self._open_own(opened)
+                start = file.read(MAX_SECTION_BYTES + 1) if file else b""
+                if sections != self.sections():
+                    continue
+                moved = b"".join(section.text for section in sections)
+                is_moved = sections and start == sections[-1].text
+                if new := (moved if is_moved else moved + start)[offset:]:
                     yield new
-                position += len(text)
+                if file:  # a large log is not read again from its beginning
+                    file.seek(max(file.tell(), offset - len(moved)))
+                    yield from iter(partial(file.read, MAX_SECTION_BYTES), b"")
+                return
 
-    def _read_own(self) -> Iterator[bytes]:
-        """Yield the bytes of the slice's own file. The first piece is a small file as a whole."""
+    def _open_own(self, opened: contextlib.ExitStack) -> BinaryIO | None:
+        """Open the slice's own file; None if there is none."""
         try:
-            opened = files.open_regular(self.own)
+            return opened.enter_context(open(files.open_regular(self.own), "rb"))
         except FileNotFoundError:
-            return
-        with open(opened, "rb") as file:
-            yield from iter(partial(file.read, MAX_SECTION_BYTES + 1), b"")
+            return None

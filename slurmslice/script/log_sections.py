@@ -92,10 +92,10 @@ def skip_text(data: bytes | mmap.mmap, line: bytes, position: int) -> int:
     if whole := _whole_end(data, header, position):
         return whole
     end = position + int(header["bytes"])
-    restart = int(header["restart"]) + 1
-    begin = rb"slurmslice (?:start|setup|log) job=%s restart=%d " % (header["job"], restart)
-    later = re.compile(begin).search(data, position, min(end, len(data)))
-    return later.start() if later else min(end, len(data))
+    end, restart = min(end, len(data)), int(header["restart"])
+    begin = re.compile(rb"slurmslice (?:start|setup) job=%s restart=(\d{1,9}) " % header["job"])
+    starts = begin.finditer(data, position, end)
+    return next((line.start() for line in starts if int(line[1]) > restart), end)
 
 
 def _whole_end(data: bytes | mmap.mmap, header: re.Match[bytes], position: int) -> int | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -75,6 +77,39 @@ def test_a_log_of_any_size_is_read_in_pieces(log: SliceLog) -> None:
     log.own.write_bytes(b"x" * (3 * MAX_SECTION_BYTES))
     assert text(log) == b"x" * (3 * MAX_SECTION_BYTES)
     assert text(log, 3 * MAX_SECTION_BYTES - 2) == b"xx"
+
+
+def test_only_what_is_new_of_a_large_log_is_read(
+    log: SliceLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A log that is followed is not read again from its beginning at each look."""
+    size = 100 * MAX_SECTION_BYTES
+    log.own.write_bytes(b"x" * size + b"new")
+    opened, reads = SliceLog._open_own, Counted()
+
+    def counted(self: SliceLog, stack: contextlib.ExitStack) -> Counted:
+        reads.file = opened(self, stack)
+        return reads
+
+    monkeypatch.setattr(SliceLog, "_open_own", counted)
+    assert text(log, size) == b"new"
+    assert reads.bytes < 3 * MAX_SECTION_BYTES
+
+
+class Counted:
+    """A file that counts the bytes that were read from it."""
+
+    def __init__(self) -> None:
+        self.file: Any = None
+        self.bytes = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.file, name)
+
+    def read(self, most: int) -> bytes:
+        data: bytes = self.file.read(most)
+        self.bytes += len(data)
+        return data
 
 
 def test_a_log_that_was_not_kept(log: SliceLog) -> None:
