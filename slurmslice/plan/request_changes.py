@@ -18,9 +18,8 @@ def next_requests(
     """Pair each row with its next request: the options that differ from the script's.
 
     A slice keeps the request of its last attempt, except for the options in ``changes`` and those
-    of its first submission only (``FIRST_ONLY``). ``2x``
-    multiplies the present value of that slice. If it has none, ``2x`` multiplies the value that
-    Slurm gave it.
+    of its first submission only (``FIRST_ONLY``). ``2x`` multiplies the present value of that slice.
+    If it has none, ``2x`` multiplies the value that Slurm gave it.
 
     Args:
         run: the run.
@@ -38,7 +37,9 @@ def next_requests(
         kept = _kept_request(run, row)
         memory = run.statuses.seen(row).requested_mem_bytes if multiplied else None
         if (kept, memory) not in known:
-            known[kept, memory] = _next_request(run, script, kept, memory, changes)
+            had = filled_request(run, script, kept, memory, changes)
+            changed = had.with_changes(changes).differing_from(had)
+            known[kept, memory] = kept.overridden_by(changed)
         yield row, known[kept, memory]
 
 
@@ -47,17 +48,6 @@ def _kept_request(run: Run, row: int) -> ResourceRequest:
     kept, journal_state = run.request_of(row), run.journal_state
     is_repeated = row not in journal_state.queue and journal_state.was_submitted(row)
     return kept.without(FIRST_ONLY) if is_repeated else kept
-
-
-def _next_request(
-    run: Run,
-    script: ResourceRequest,
-    kept: ResourceRequest,
-    memory: int | None,
-    changes: Mapping[str, str],
-) -> ResourceRequest:
-    had = filled_request(run, script, kept, memory, changes)
-    return kept.overridden_by(had.with_changes(changes).differing_from(had))
 
 
 def filled_request(

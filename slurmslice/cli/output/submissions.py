@@ -24,7 +24,7 @@ from slurmslice.cli.output.refresh import refresh, wait_for_doubts_with_note
 from slurmslice.cli.output.summary import (
     HELD,
     NOT_FINISHED,
-    next_step,
+    next_commands,
     suggest_options,
     waiting_count,
     waiting_message,
@@ -223,7 +223,7 @@ def note_waiting(run: Run, outcome: SubmitOutcome) -> None:
                 f"To be resubmitted: {_describe_slices(run, again)}, after the run is released."
             )
             emit_note("resubmitted-but-held", message, slices=len(again))
-        emit_note("next-step", next_step(run))
+        emit_note("next-step", next_commands(run))
         return
     if words := waiting_message(run, outcome.wait_reason):
         emit_note("waiting", words, slices=waiting_count(run))

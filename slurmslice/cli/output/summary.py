@@ -42,7 +42,7 @@ def print_summary(run: Run) -> None:
         print_note(repairs)
     if hint := _waiting_beside_running(run):
         emit_note("waiting", hint, slices=waiting_count(run))
-    if hint := next_step(run):
+    if hint := next_commands(run):
         emit_note("next-step", hint)
 
 
@@ -170,7 +170,7 @@ def _how_to_resubmit(
     )
 
 
-def next_step(run: Run) -> str:
+def next_commands(run: Run) -> str:
     """Return the commands to type next; empty if there is nothing to do."""
     states = run.statuses.state_counts()
     failed = [state for state in states if state.failed]
