@@ -18,8 +18,8 @@ def next_requests(
     """Pair each row with its next request: the options that differ from the script's.
 
     A slice keeps the request of its last attempt, except for the options in ``changes`` and those
-    of its first submission only (``FIRST_ONLY``). ``2x`` multiplies the present value of that slice.
-    If it has none, ``2x`` multiplies the value that Slurm gave it.
+    of its first submission only (``FIRST_ONLY``). ``2x`` multiplies the present value of that
+    slice. If it has none, ``2x`` multiplies the value that Slurm gave it.
 
     Args:
         run: the run.
