@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
+import coverage
 import pytest
 from hypothesis import settings
 
@@ -28,6 +29,22 @@ NewRun = Callable[..., Run]
 # No test may depend on how fast the machine is.
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
+
+
+@pytest.fixture(scope="module")
+def unmeasured() -> Iterator[None]:
+    """Do not measure the coverage of these tests, nor of their commands.
+
+    They repeat the same lines hundreds of times, and measuring them takes twice as long again.
+    """
+    measured = coverage.Coverage.current()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)
+        if measured:
+            measured.stop()
+        yield
+        if measured:
+            measured.start()
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from slurmslice.actions.fetch_job_steps import EndReports, fetch_job_steps
+from slurmslice.actions.log_cause import with_log_cause
 from slurmslice.actions.renamed import adopt_renamed
 from slurmslice.actions.requeued import requeued_statuses
 from slurmslice.actions.resolve_doubts import claimed_by_others, follow_claims, resolve_doubts
@@ -168,7 +169,7 @@ def _changed_statuses(
                     status, state=State.WAITING, reason=EDITED_SCRIPT_REASON, ended_at=None
                 )
             if status != known:
-                yield row, status
+                yield row, with_log_cause(run, submission, row, status)
 
 
 NOT_CANCELLED_YET = "cancelled, and its array task has not noticed it yet"

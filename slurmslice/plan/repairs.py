@@ -32,14 +32,19 @@ from slurmslice.spec.packing import task_request
 from slurmslice.status.states import FAILED_STATES, FINAL_STATES, State
 
 
-def effective_policy(max_attempts: int | None, *, retry: bool, on: tuple[str, ...]) -> RepairPolicy:
+def effective_policy(
+    max_attempts: int | None, *, retry: bool, on: tuple[str, ...], causes: tuple[str, ...]
+) -> RepairPolicy:
     """Return a policy; without a number of attempts, the default of its rules."""
-    return RepairPolicy(max_attempts or (DEFAULT_ATTEMPTS if retry or on else 1), retry, on)
+    attempts = max_attempts or (DEFAULT_ATTEMPTS if retry or on else 1)
+    return RepairPolicy(attempts, retry, on, causes)
 
 
 def repair_policy(run: Run) -> RepairPolicy:
     """Return the recorded policy of a run."""
-    return effective_policy(run.recorded_attempts, retry=run.retry, on=run.on)
+    return effective_policy(
+        run.recorded_attempts, retry=run.retry, on=run.on, causes=run.record.cause
+    )
 
 
 @dataclass(frozen=True, slots=True)

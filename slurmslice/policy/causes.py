@@ -1,7 +1,7 @@
 """The causes of failed attempts, in the words that rules take. Pure.
 
-A cause is text: a word of ``CAUSES``, ``exit:N`` or ``signal:NAME``. ``docs/adr/0021`` gives the
-reasons for their order.
+A cause is text: a word of ``CAUSES``, a named cause (``EXIT_CAUSES``, ``log_causes``), ``exit:N``,
+or ``signal:NAME``. ``docs/adr/0021`` gives the reasons for their order.
 """
 
 from __future__ import annotations
@@ -37,11 +37,12 @@ CAUSES = {
     for kind in (
         CauseKind("oom", "exceeded its memory", State.OUT_OF_MEMORY),
         CauseKind("timeout", "exceeded its time limit", State.TIMEOUT),
+        CauseKind("hang", "used almost no CPU time until its time limit"),
         CauseKind("node", "its node failed", State.NODE_FAIL, counts=False),
         CauseKind("preempted", "gave way to another job", State.PREEMPTED, counts=False),
         CauseKind("boot", "its node did not start", State.BOOT_FAIL, counts=False),
         CauseKind("setup", "its setup failed"),
-        CauseKind("check", "its result check or a job step failed", State.CHECK_FAILED),
+        CauseKind("check", "its result check or a job step failed"),
         CauseKind("failed", "any other failure"),
     )
 }
@@ -49,6 +50,18 @@ CAUSES = {
 
 _BY_STATE = {kind.state: kind.word for kind in CAUSES.values() if kind.state}
 EXIT, SIGNAL = "exit:", "signal:"
+EXIT_CAUSES = {
+    f"{EXIT}126": "not-executable",
+    f"{EXIT}127": "not-found",
+    f"{EXIT}132": "illegal-instruction",
+    f"{SIGNAL}ILL": "illegal-instruction",
+}
+"""The exits with a name of their own, which a rule may name by either word. Source of 126 and 127:
+bash(1), EXIT STATUS."""
+
+HANG_CPU_S, HANG_ELAPSED_S = 10.0, 300.0
+"""A slice hung if it used less CPU time than this until a time limit of at least so long."""
+
 SIGNAL_NAMES = frozenset(member.name.removeprefix("SIG") for member in signal.Signals)
 """The names after ``signal:``."""
 
@@ -58,22 +71,38 @@ def cause_of(status: SliceStatus) -> str:
     if not status.state.failed:
         return ""
     if word := _BY_STATE.get(status.state):
-        return word
+        return "hang" if word == "timeout" and _hung(status) else word
+    if status.log_cause:
+        return status.log_cause
     if is_setup_reason(status.reason):
         return "setup"
     if status.state is State.FAILED:
-        if status.signal:
-            return f"{SIGNAL}{_signal_name(status.signal)}"
-        if status.exit_code:
-            return f"{EXIT}{status.exit_code:d}"
-    return "failed"
+        ended = _end_word(status)
+        return EXIT_CAUSES.get(ended, ended)
+    return "failed" if status.state is not State.CHECK_FAILED else "check"
+
+
+def _hung(status: SliceStatus) -> bool:
+    if status.cpu_s is None or status.elapsed_s is None:
+        return False
+    return status.cpu_s < HANG_CPU_S and status.elapsed_s >= HANG_ELAPSED_S
+
+
+def _end_word(status: SliceStatus) -> str:
+    """Return the word for the exit code or the signal of a slice that FAILED."""
+    if status.signal:
+        return f"{SIGNAL}{_signal_name(status.signal)}"
+    return f"{EXIT}{status.exit_code:d}" if status.exit_code else "failed"
 
 
 def matching_words(cause: str) -> tuple[str, ...]:
     """Return the words by which a rule may name a cause, the most exact first.
 
     An exit code above 128 is that of a signal in bash: ``exit:139``, ``signal:SEGV``, ``failed``.
+    A named cause is not a case of ``failed``: only a rule that names it repairs it.
     """
+    if exits := tuple(word for word, name in EXIT_CAUSES.items() if name == cause):
+        return cause, *exits
     if cause.startswith(SIGNAL):
         return cause, "failed"
     if not cause.startswith(EXIT):

@@ -53,11 +53,13 @@ class RepairPolicy:
         max_attempts: the most attempts of a slice that count; 1 repairs nothing.
         retry: the default ladders are on.
         on: the person's rules.
+        causes: the person's named causes.
     """
 
     max_attempts: int = 1
     retry: bool = False
     on: tuple[str, ...] = ()
+    causes: tuple[str, ...] = ()
 
     @property
     def limit_reason(self) -> str:
@@ -91,14 +93,18 @@ class RepairPolicy:
 
     @cached_property
     def _rules(self) -> tuple[RepairRule, ...]:
-        return parse_rules(self.on)
+        return parse_rules(self.on, self.causes)
 
     @cached_property
     def _defaults(self) -> tuple[RepairRule, ...]:
-        """The default ladders; ``--max-attempts N`` alone tries every other cause again too."""
+        """The default ladders; ``--max-attempts N`` alone tries every other cause again too.
+
+        A slice that hung would probably hang again. Neither tries that.
+        """
         if self.on and not self.retry:
             return ()
-        known = dict.fromkeys(() if self.retry else CAUSES, _AGAIN) | _DEFAULTS
+        others = () if self.retry else (cause for cause in CAUSES if cause != "hang")
+        known = dict.fromkeys(others, _AGAIN) | _DEFAULTS
         return tuple(RepairRule(cause, steps) for cause, steps in known.items())
 
 

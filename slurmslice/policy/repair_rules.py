@@ -9,13 +9,14 @@ from __future__ import annotations
 import difflib
 import re
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from slurmslice import sbatch
 from slurmslice.errors import BadInputError
-from slurmslice.policy.causes import CAUSES, EXIT, SIGNAL, SIGNAL_NAMES
+from slurmslice.policy.causes import CAUSES, EXIT, EXIT_CAUSES, SIGNAL, SIGNAL_NAMES
+from slurmslice.policy.log_causes import causes_in_force
 from slurmslice.sbatch.options import MEMORY_OPTIONS, known_spellings
 from slurmslice.sbatch.script_reader import parse_option_words
 from slurmslice.sbatch.units import is_factor
@@ -81,18 +82,22 @@ class RepairRule:
         return last - first + 1
 
 
-def parse_rules(texts: Iterable[str]) -> tuple[RepairRule, ...]:
+def parse_rules(texts: Iterable[str], causes: tuple[str, ...] = ()) -> tuple[RepairRule, ...]:
     """Parse rules. A later rule replaces an earlier one with the same cause.
+
+    Args:
+        texts: the rules.
+        causes: the person's named causes.
 
     Raises:
         BadInputError: as ``parse_rule``.
     """
-    rules = (parse_rule(text) for text in texts)
+    rules = (parse_rule(text, causes) for text in texts)
     return tuple({rule.cause: rule for rule in rules}.values())
 
 
-def parse_rule(text: str) -> RepairRule:
-    """Parse ``CAUSE=STEPS``.
+def parse_rule(text: str, causes: tuple[str, ...] = ()) -> RepairRule:
+    """Parse ``CAUSE=STEPS``; ``causes`` are the person's named causes.
 
     Raises:
         BadInputError: there is no such cause (``unknown-cause``) or step (``unknown-step``), or
@@ -103,7 +108,7 @@ def parse_rule(text: str) -> RepairRule:
         raise BadInputError(
             f"{text!r} is not a rule.", f"Write {RULE_FORM}.", code="bad-rule", value=text
         )
-    checked = _checked_cause(cause)
+    checked = _checked_cause(cause, _named_causes(causes))
     ladder = tuple(_parse_step(words, text) for words in _split_steps(steps, text))
     early = [step for step in ladder[:-1] if step.kind is StepKind.LEAVE]
     if early:
@@ -126,23 +131,32 @@ def _exit_codes(cause: str) -> tuple[int, int]:
     return int(match[1]), int(match[2] or match[1])
 
 
-def _checked_cause(cause: str) -> str:
+def _named_causes(causes: tuple[str, ...]) -> list[str]:
+    """List the named causes: those of logs, and those of exits."""
+    of_logs = [cause.name for cause in causes_in_force(causes)]
+    return list(dict.fromkeys([*of_logs, *EXIT_CAUSES.values()]))
+
+
+def _checked_cause(cause: str, named: Sequence[str]) -> str:
     """Return the cause in its usual form.
 
     Raises:
         BadInputError: there is no such cause.
     """
-    if cause in CAUSES or (cause.startswith(SIGNAL) and cause[len(SIGNAL) :] in SIGNAL_NAMES):
+    if cause in {*CAUSES, *named} or (
+        cause.startswith(SIGNAL) and cause[len(SIGNAL) :] in SIGNAL_NAMES
+    ):
         return cause
     if _EXIT_CODES.fullmatch(cause):
         first, last = _exit_codes(cause)
         if 1 <= first <= last <= 255:
             return cause if "-" not in cause or first != last else f"{EXIT}{first}"
-    near = _nearest_cause(cause)
+    near = _nearest_cause(cause, named)
     meant = f"Did you mean {near}? " if near else ""
     raise BadInputError(
         f"There is no cause {cause!r}.",
-        f"{meant}Causes: {', '.join(CAUSES)}, exit:N, exit:N-M (1 to 255), signal:NAME.",
+        f"{meant}Causes: {', '.join(CAUSES)}, exit:N, exit:N-M (1 to 255), signal:NAME, "
+        f"{', '.join(named)}.",
         code="unknown-cause",
         cause=cause,
         nearest=near or None,
@@ -160,7 +174,7 @@ _OTHER_WORDS = {
 }
 
 
-def _nearest_cause(cause: str) -> str:
+def _nearest_cause(cause: str, named: Sequence[str]) -> str:
     """Return the cause that is probably meant; empty if none is near."""
     plain = cause.lower()
     if number := re.fullmatch(r"(?:exit\W*)?(\d{1,3})", plain):
@@ -173,7 +187,7 @@ def _nearest_cause(cause: str) -> str:
         near = difflib.get_close_matches(name, sorted(SIGNAL_NAMES), 1)
         return f"{SIGNAL}{near[0]}" if near else ""
     words = {other: word for word, others in _OTHER_WORDS.items() for other in others}
-    words |= {word: word for word in CAUSES}
+    words |= {word: word for word in (*CAUSES, *named)}
     near = difflib.get_close_matches(plain, list(words), 1)
     return words[near[0]] if near else ""
 

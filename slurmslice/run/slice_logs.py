@@ -137,6 +137,20 @@ class SliceLog:
                     yield from iter(partial(file.read, MAX_SECTION_BYTES), b"")
                 return
 
+    def tail(self, size: int) -> bytes:
+        """Return the last bytes of the log, at most so many.
+
+        Raises:
+            NotAFileError, OSError: as ``read``.
+        """
+        with contextlib.ExitStack() as opened:
+            file = self._open_own(opened)
+            own = file.seek(0, os.SEEK_END) if file else 0
+        moved = sum(len(section.text) for section in self.sections())
+        # The file may equal the last section: then the log is shorter by that section.
+        start = max(0, moved + own - size - MAX_SECTION_BYTES)
+        return b"".join(self.read(start))[-size:]
+
     def _open_own(self, opened: contextlib.ExitStack) -> BinaryIO | None:
         """Open the slice's own file; None if there is none."""
         try:

@@ -25,7 +25,7 @@ from slurmslice.system.escaping import format_row, parse_row
 
 _NUMBERS = tuple(name for name in FACT_NAMES if name != "node")
 _FRACTIONS = frozenset({"elapsed_s", "cpu_s"})
-_NAMES = ("rows", "submission", "state", "evidence", *_NUMBERS, "node", "reason")
+_NAMES = ("rows", "submission", "state", "evidence", *_NUMBERS, "log_cause", "node", "reason")
 _TABS = len(_NAMES) - 1
 STATUS_HEADER = format_row(_NAMES).encode()
 """The first line of the file, for people; readers ignore it."""
@@ -61,6 +61,7 @@ def _fields(status: SliceStatus) -> tuple[str, ...]:
         status.state,
         status.evidence,
         *("" if number is None else str(round(number, 3)) for number in numbers),
+        status.log_cause,
         status.node or "",
         status.reason,
     )
@@ -304,7 +305,8 @@ def _read(line: bytes, journal_state: JournalState, row: int) -> SliceStatus:
         index=journal_state.submissions[number].array_index_of(row) if number else None,
         attempt=journal_state.attempts[row],
         node=fields[-2] or None,
-        **dict(_numbers(fields[4:-2])),
+        log_cause=fields[-3],
+        **dict(_numbers(fields[4:-3])),
     )
 
 

@@ -33,6 +33,7 @@ class ValueKind(StrEnum):
     TEXT = "a text or a number"
     TEXTS = "a list of texts, or a table"
     RULES = "a table of causes, each with a text of steps or a list of them"
+    CAUSES = 'a table of names, each with match = "PATTERN"'
     WORDS = "a list of words, or a text for the shell"
 
 
@@ -97,7 +98,8 @@ _COMMAND = frozenset({"words", "shell", "job_file"})
 
 
 RULES_OPTION = "on"
-"""The option whose values of all layers count. Of two rules for one cause, the later one counts."""
+JOINED_OPTIONS = frozenset({RULES_OPTION, "cause"})
+"""Options whose values of all layers count. Of two for one cause, the later one counts."""
 
 
 def merge_layers(layers: Iterable[SettingsLayer]) -> SettingsLayer:
@@ -116,7 +118,7 @@ def merge_layers(layers: Iterable[SettingsLayer]) -> SettingsLayer:
 
 def _both(name: str, lower: Setting, upper: Setting) -> Setting:
     """Return the higher one of two settings; with a part of the lower one if sbatch keeps it."""
-    if name == RULES_OPTION and isinstance(lower.value, tuple) and isinstance(upper.value, tuple):
+    if name in JOINED_OPTIONS and isinstance(lower.value, tuple) and isinstance(upper.value, tuple):
         where = upper if upper.file else lower
         return Setting((*lower.value, *upper.value), where.file, where.key)
     option = name.removeprefix("--")

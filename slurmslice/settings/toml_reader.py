@@ -216,6 +216,8 @@ def _value(kind: ValueKind, raw: object) -> SettingValue | None:
             return _text(raw)
         case ValueKind.RULES:
             return _rules(raw)
+        case ValueKind.CAUSES:
+            return _causes(raw)
         case ValueKind.TEXTS if isinstance(raw, dict):
             return _all([_pair(name, value) for name, value in raw.items()])
         case ValueKind.TEXTS if not isinstance(raw, list):
@@ -245,6 +247,20 @@ def _rules(raw: object) -> SettingValue | None:
     if not all(isinstance(step, str) for steps in ladders.values() for step in steps):
         return None
     return _all([_text(f"{cause}={'; '.join(steps)}") for cause, steps in ladders.items()])
+
+
+def _causes(raw: object) -> SettingValue | None:
+    """Return ``NAME=PATTERN`` for each table of causes; None if it is no such table."""
+    if not isinstance(raw, dict):
+        return None
+    return _all([_cause(name, one) for name, one in raw.items()])
+
+
+def _cause(name: str, raw: object) -> str | None:
+    match raw:
+        case {"match": str() as pattern, **others} if not others:
+            return f"{name}={pattern}"
+    return None
 
 
 def _pair(name: str, raw: object) -> str | None:

@@ -58,6 +58,7 @@ class RunSpec:
             ``render``).
         retry: failed slices are repaired by cause, with the default ladders.
         on: the person's rules for causes, ``CAUSE=STEPS``; checked.
+        cause: the person's named causes, ``NAME=PATTERN``; checked.
     """
 
     name: str
@@ -79,6 +80,7 @@ class RunSpec:
     max_attempts: int | None = 1
     retry: bool = False
     on: tuple[str, ...] = ()
+    cause: tuple[str, ...] = ()
 
     @cached_property
     def per_slice(self) -> ResourceRequest:

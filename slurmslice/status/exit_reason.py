@@ -19,10 +19,13 @@ def refine_exit(
 ) -> tuple[TaskReport, EvidenceSource, str]:
     """Refine the final report of a task that carries one slice, and its peak memory.
 
-    As ``_refine``. A peak that cannot be true is left out.
+    As ``_refine``. A peak or a CPU time that cannot be true is left out.
     """
     report, evidence, reason = _refine(report, own, source)
-    return replace(report, max_rss_bytes=_measured_peak(report)), evidence, reason
+    measured = replace(
+        report, max_rss_bytes=_measured_peak(report), cpu_s=_measured_cpu_s(report, own)
+    )
+    return measured, evidence, reason
 
 
 _SETUP_EXITED = ("setup exited", "its setup exited")
@@ -31,6 +34,20 @@ _SETUP_EXITED = ("setup exited", "its setup exited")
 def is_setup_reason(reason: str) -> bool:
     """Tell if a slice failed in its setup, by the reason for its state."""
     return reason.startswith(_SETUP_EXITED)
+
+
+def _measured_cpu_s(report: TaskReport, own: SlotProgress | None) -> float | None:
+    """Return the CPU time of an ended task; None if it was probably not measured.
+
+    The kernel tells the CPU time of processes that were waited for. If Slurm kills all processes
+    at the time limit, nobody waits for those of the command: accounting then has 4 ms for a task
+    that computed for a minute (seen). An end line shows that its script lived to wait for them.
+    """
+    if report.state is not State.TIMEOUT:
+        return report.cpu_s
+    if own is None or own.exit_code is None:
+        return None
+    return max((s for s in (report.cpu_s, own.cpu_s) if s is not None), default=None)
 
 
 def _measured_peak(report: TaskReport) -> int | None:

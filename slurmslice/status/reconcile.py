@@ -48,6 +48,7 @@ class SliceStatus(AttemptFacts):
         submission: number of the submission that holds it; 0 for none.
         index: its array index in that submission; None if no submission holds it.
         attempt: the number of its attempts, with this one.
+        log_cause: the named cause of its failure that its log shows; empty if it shows none.
     """
 
     state: State
@@ -56,6 +57,7 @@ class SliceStatus(AttemptFacts):
     submission: int = 0
     index: int | None = None
     attempt: int = 0
+    log_cause: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,8 @@ from tests.support.typed import Typed
 
 Line = tuple[str, ...]
 
+pytestmark = pytest.mark.usefixtures("unmeasured")
+
 
 class Play:
     """A folder, a cluster and a person at the keyboard, reset to the same state for each point.

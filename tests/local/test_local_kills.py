@@ -28,6 +28,8 @@ from slurmslice.script import template
 from tests.local.test_local_tasks import quiet, until
 from tests.support.kills import Killer, kill_at, points
 
+pytestmark = pytest.mark.usefixtures("unmeasured")
+
 __all__ = ["quiet"]
 
 Line = tuple[str, ...]

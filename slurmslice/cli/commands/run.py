@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import click
@@ -78,6 +79,7 @@ def command(
     _refuse_contradiction(options, max_attempts)
     if run_name:
         run = _open_existing(run_name, options, read_only=dry_run)
+        options.rules(run.record.cause)  # refused before anything is recorded
         if new_env:
             use_new_environment(run)
         _record_failure_limit(run, options.max_failures)
@@ -102,7 +104,9 @@ def _open_new(
     Returns:
         the run and what to submit first; None if a dry run created nothing.
     """
-    policy = effective_policy(max_attempts, retry=options.retry, on=options.on)
+    policy = effective_policy(
+        max_attempts, retry=options.retry, on=options.rules(options.causes), causes=options.causes
+    )
     new = options.read(policy.max_attempts)
     path = locate_run.new_run_path(new.spec.name, options.run_dir)
     engine = choose_engine(options.engine, path)
@@ -170,25 +174,27 @@ def _record_repair(run: Run, options: NewRunOptions, max_attempts: int | None) -
         return
     if not run.directory.read_only:
         record_policy(run, **wanted)
-    after = RepairPolicy(**{**_fields(before), **wanted})
+    after = replace(before, **wanted)
     verb = "Would record" if run.directory.read_only else "Recorded"
     message = f"{verb} {after}; it was {before}."
     emit_note("policy-recorded", message, before=before.max_attempts, **_fields(after))
 
 
 def _fields(policy: RepairPolicy) -> dict[str, Any]:
-    return {"max_attempts": policy.max_attempts, "retry": policy.retry, "on": policy.on}
+    parts = ("max_attempts", "retry", "on")
+    return {part: getattr(policy, part) for part in parts}
 
 
 def _wanted_policy(run: Run, options: NewRunOptions, max_attempts: int | None) -> dict[str, Any]:
     """Return the parts of the recorded policy to change."""
     wanted: dict[str, Any] = {}
     recorded = run.recorded_attempts
+    rules, causes = options.rules(run.record.cause), run.record.cause
     typed = any(map(is_typed, ("retry", "on", "max_attempts")))
     if is_typed("on"):
-        wanted["on"] = tuple(rule.text for rule in parse_rules((*run.on, *options.on)))
-    elif not set(options.on) <= set(run.on):
-        _policy_kept("on", " ".join(run.on) or "none", quote(options.on[0]))
+        wanted["on"] = tuple(rule.text for rule in parse_rules((*run.on, *rules), causes))
+    elif not set(rules) <= set(run.on):
+        _policy_kept("on", " ".join(run.on) or "none", quote(rules[0]))
     if is_typed("retry"):
         wanted["retry"] = True
     elif options.retry and not run.retry:

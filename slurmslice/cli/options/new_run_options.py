@@ -28,6 +28,7 @@ from slurmslice.cli.options.task_id_mentions import refuse_task_id
 from slurmslice.cli.output.console import emit_note, printable_line
 from slurmslice.cli.output.preview import relative_path
 from slurmslice.errors import BadInputError
+from slurmslice.policy.log_causes import parse_causes
 from slurmslice.policy.repair_rules import parse_rules
 from slurmslice.script.template_files import OwnTemplate, find_template
 from slurmslice.settings.settings_file import KnownKeys, SettingKey, ValueKind
@@ -79,8 +80,14 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
     click.option(
         "--on", multiple=True, metavar="CAUSE=STEPS",
         help="Set the repair of one cause: oom, timeout, node, preempted, boot, setup, check, "
-        "failed, exit:N, exit:N-M, signal:NAME. Steps: leave, again, elsewhere, or options "
-        "(--mem=2x); `;` separates the steps of a ladder. A run keeps its other rules.",
+        "failed, exit:N, exit:N-M, signal:NAME, hang, quota, cuda-oom … Steps: leave, again, "
+        "elsewhere, or options (--mem=2x); `;` separates the steps of a ladder. A run keeps its "
+        "other rules.",
+    ),
+    click.option(
+        "--cause", multiple=True, metavar="NAME=PATTERN",
+        help="Name a cause for --on. A slice that fails has it if the end of its log matches the "
+        "pattern, a regular expression.",
     ),
     click.option(
         "--shell", metavar="TEXT", help="Use a shell text as the command. The key is $SLICE."
@@ -210,6 +217,7 @@ def setting_keys() -> KnownKeys:
         name = str(option.name)
         if isinstance(option, click.Option) and name not in _NOT_IN_SETTINGS:
             flags = [flag.removeprefix("--") for flag in option.opts if flag.startswith("--")]
+            flags = ["causes"] if name == "cause" else flags  # a table [causes.NAME] for each
             table = policy if name in _POLICY else top
             table.update(dict.fromkeys(flags, SettingKey(name, _kind(option))))
     return KnownKeys(top, policy)
@@ -218,8 +226,8 @@ def setting_keys() -> KnownKeys:
 def _kind(option: click.Option) -> ValueKind:
     if option.is_flag:
         return ValueKind.FLAG
-    if option.name == "on":
-        return ValueKind.RULES
+    if option.name in {"on", "cause"}:
+        return ValueKind.RULES if option.name == "on" else ValueKind.CAUSES
     return ValueKind.TEXTS if option.multiple else ValueKind.TEXT
 
 
@@ -249,8 +257,21 @@ class NewRunOptions:
         self.same_code: bool | None = values["same_code"]
         self.max_failures: int | None = values["max_failures"]
         self.retry: bool = values["retry"]
+        with naming_setting("cause"):
+            parse_causes(values["cause"])
+        self.causes: tuple[str, ...] = values["cause"]
+
+    def rules(self, causes: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the rules of ``--on`` in their usual form.
+
+        Args:
+            causes: the named causes of the run.
+
+        Raises:
+            BadInputError: a rule is wrong.
+        """
         with naming_setting("on"):
-            self.on = tuple(rule.text for rule in parse_rules(values["on"]))
+            return tuple(rule.text for rule in parse_rules(self.values["on"], causes))
 
     @property
     def first_typed(self) -> str:
@@ -293,7 +314,7 @@ class NewRunOptions:
             "work_dir": os.getcwd(),
             "same_code": bool(self.same_code),
             "max_attempts": max_attempts,
-            "on": self.on,
+            "on": self.rules(self.causes),
         })  # fmt: skip
         if not values["allow_task_id"]:
             refuse_task_id(spec, given.table, template)

@@ -14,6 +14,7 @@ from slurmslice.cli.output.console import emit_note
 from slurmslice.errors import BadInputError, NotAFileError
 from slurmslice.sbatch.resource_request import ResourceRequest
 from slurmslice.settings.settings_file import (
+    JOINED_OPTIONS,
     RULES_OPTION,
     KnownKeys,
     Setting,
@@ -72,7 +73,7 @@ def _read(path: Path, keys: KnownKeys) -> SettingsFile:
 def _typed(ctx: click.Context) -> SettingsLayer:
     """Return the typed options as the highest layer."""
     layer = {
-        name: Setting(value if name == RULES_OPTION else str(value))
+        name: Setting(value if name in JOINED_OPTIONS else str(value))
         for name, value in ctx.params.items()
         if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
     }

@@ -29,7 +29,9 @@ def ladder_notes(record: RunRecord, groups: Sequence[RequestGroup], engine: Engi
 
     Groups of slices with different requests may have different ladders.
     """
-    policy = effective_policy(record.max_attempts, retry=record.retry, on=record.on)
+    policy = effective_policy(
+        record.max_attempts, retry=record.retry, on=record.on, causes=record.cause
+    )
     bounds = [_bounds(record, group, engine) for group in groups[:_MOST_GROUPS]]
     notes = []
     shown = policy.repaired_causes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from slurmslice.engines.protocol import SubmitRequest, TaskLimits
 from slurmslice.errors import SubmissionRejectedError
 from slurmslice.run.directory import RunDirectory
 from slurmslice.run.journal import Event, PolicyChanged, Queued
+from slurmslice.script.progress_lines import SlotProgress
 from slurmslice.status.states import State
 from tests.support.fakes import FakeEngine
 from tests.support.typed import Typed
@@ -359,3 +361,72 @@ def test_a_wrong_rule_in_a_settings_file_names_its_place(
     assert (typed.code, typed.error) == (2, code)
     assert "slurmslice.toml" in typed.stderr
     assert not (typed.folder / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "cause"),
+    [
+        ("Disk quota exceeded", "quota"),
+        ("no licence is free", "licence"),
+        ("x" * (65 << 10) + "\nMemoryError", "memory-error"),
+        ("MemoryError\n" + "x" * (65 << 10), "exit:1"),
+        (None, "exit:1"),
+    ],
+)
+def test_the_end_of_a_log_names_the_cause(
+    typed: Typed, engine: FakeEngine, text: str | None, cause: str
+) -> None:
+    """It is read once, at the end of the slice, and kept; only a rule that names it repairs it."""
+    made(typed, "--retry", "--on", "failed=again", "--cause", "licence=no licen[cs]e")
+    log = typed.folder / "runs" / "x" / "submissions" / "001" / "logs" / "0.log"
+    log.parent.mkdir(exist_ok=True)
+    if text is not None:
+        log.write_text(text)
+    fail(engine, State.FAILED, exit_code=1)
+    typed("status", "x")
+    log.unlink(missing_ok=True)
+    assert typed.json("status", "x")["slices"][0]["cause"] == cause
+    typed("tick", "x")
+    assert indices(engine) == [[0, 1, 2], *([[0]] if cause == "exit:1" else [])]
+    typed("run", "x", "--on", f"{cause}=again")
+    assert indices(engine) == [[0, 1, 2], [0]]
+
+
+def test_a_log_that_is_no_file_names_no_cause(typed: Typed, engine: FakeEngine) -> None:
+    """A FIFO in its place does not stop the poll."""
+    made(typed, "--retry")
+    log = typed.folder / "runs" / "x" / "submissions" / "001" / "logs" / "0.log"
+    log.parent.mkdir(exist_ok=True)
+    os.mkfifo(log)
+    fail(engine, State.FAILED, exit_code=1)
+    assert typed.json("status", "x")["slices"][0]["cause"] == "exit:1"
+
+
+@pytest.mark.parametrize("options", [("--retry",), ("--max-attempts", "3")])
+def test_a_hang_is_left_by_default(
+    typed: Typed, engine: FakeEngine, options: tuple[str, ...]
+) -> None:
+    """A rule may name it."""
+    made(typed, *options)
+    ended = SlotProgress(exit_code=143, signal_received="TERM", cpu_s=0.5)
+    fail(engine, State.TIMEOUT, elapsed_s=3600.0, cpu_s=0.1, progress=ended)
+    typed("tick", "x")
+    assert len(engine.jobs) == 1
+    assert noted(typed)["not_repaired"][0]["cause"] == "hang"
+    typed("run", "x", "--on", "hang=again")
+    assert indices(engine) == [[0, 1, 2], [0]]
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        (("--cause", "licence"), "bad-cause"),
+        (("--cause", "licence=("), "bad-pattern"),
+        (("--on", "licence=again"), "unknown-cause"),
+    ],
+)
+def test_a_wrong_cause_makes_no_run(typed: Typed, options: tuple[str, ...], code: str) -> None:
+    """Nothing is made; the error has its code."""
+    typed("run", *LINE, *options, *COMMAND)
+    assert (typed.code, typed.error) == (2, code)
+    assert not (typed.folder / "runs" / "x").exists()

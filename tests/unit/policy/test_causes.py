@@ -9,7 +9,9 @@ from slurmslice.status.reconcile import SliceStatus
 from slurmslice.status.states import State
 
 
-def failed(state: State = State.FAILED, reason: str = "it failed", **facts: int) -> SliceStatus:
+def failed(
+    state: State = State.FAILED, reason: str = "it failed", **facts: float | str | None
+) -> SliceStatus:
     """Return the status of a slice that failed."""
     return SliceStatus(state, reason, **facts)  # type: ignore[arg-type]
 
@@ -28,6 +30,15 @@ def failed(state: State = State.FAILED, reason: str = "it failed", **facts: int)
         (failed(reason="its setup exited 1", exit_code=1), "setup"),
         (failed(signal=11, exit_code=1), "signal:SEGV"),
         (failed(exit_code=75), "exit:75"),
+        (failed(exit_code=75, log_cause="quota"), "quota"),
+        (failed(signal=9, log_cause="cuda-oom"), "cuda-oom"),
+        (failed(reason="setup exited 1", exit_code=1, log_cause="no-space"), "no-space"),
+        (failed(State.CHECK_FAILED, exit_code=0, log_cause="no-space"), "no-space"),
+        (failed(State.OUT_OF_MEMORY, log_cause="memory-error"), "oom"),
+        (failed(exit_code=126), "not-executable"),
+        (failed(exit_code=127), "not-found"),
+        (failed(exit_code=132), "illegal-instruction"),
+        (failed(signal=4), "illegal-instruction"),
         (failed(exit_code=137), "exit:137"),
         (failed(State.CHECK_FAILED, exit_code=0), "check"),
         (failed(State.CHECK_FAILED, "exit 0, but a job step exited 3"), "check"),
@@ -38,6 +49,25 @@ def failed(state: State = State.FAILED, reason: str = "it failed", **facts: int)
 def test_slurms_state_comes_first_then_exit_then_check(status: SliceStatus, cause: str) -> None:
     """Each state, exit and signal has one cause. Exit 137 alone is no proof of memory."""
     assert cause_of(status) == cause
+
+
+@pytest.mark.parametrize(
+    ("elapsed_s", "cpu_s", "cause"),
+    [
+        (300, 9.9, "hang"),
+        (86400, 0, "hang"),
+        (300, 10, "timeout"),
+        (299, 0, "timeout"),
+        (300, None, "timeout"),
+        (None, 0, "timeout"),
+    ],
+)
+def test_a_slice_that_did_nothing_until_its_time_limit_hung(
+    elapsed_s: float | None, cpu_s: float | None, cause: str
+) -> None:
+    """More time would only make the hang longer. An unknown CPU time shows no hang."""
+    assert cause_of(failed(State.TIMEOUT, elapsed_s=elapsed_s, cpu_s=cpu_s)) == cause
+    assert cause_of(failed(exit_code=1, elapsed_s=elapsed_s, cpu_s=cpu_s)) == "exit:1"
 
 
 @pytest.mark.parametrize("state", [state for state in State if not state.failed])
@@ -60,6 +90,9 @@ def test_every_failed_state_has_a_cause() -> None:
         ("exit:139", ("exit:139", "signal:SEGV", "failed")),
         ("signal:KILL", ("signal:KILL", "failed")),
         ("check", ("check",)),
+        ("quota", ("quota",)),
+        ("not-found", ("not-found", "exit:127")),
+        ("illegal-instruction", ("illegal-instruction", "exit:132", "signal:ILL")),
         ("oom", ("oom",)),
     ],
 )

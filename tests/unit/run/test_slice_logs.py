@@ -46,6 +46,18 @@ def test_sections_come_before_the_own_log(log: SliceLog) -> None:
     assert log.path == log.own
 
 
+def test_the_end_of_a_log(log: SliceLog) -> None:
+    """It is the end of all its text, in sections and in its own file, large ones too."""
+    size = MAX_SECTION_BYTES
+    assert log.tail(4) == b""
+    log.shared.write_bytes(section(b"one\n") + section(b"two\n"))
+    assert (log.tail(6), log.tail(100)) == (b"e\ntwo\n", b"one\ntwo\n")
+    log.own.write_bytes(b"two\n")  # moved, and not removed yet
+    assert log.tail(6) == b"e\ntwo\n"
+    log.own.write_bytes(b"x" * (3 * size) + b"end")
+    assert log.tail(size) == b"x" * (size - 3) + b"end"
+
+
 def test_a_moved_log_is_shown_once(log: SliceLog) -> None:
     """A task was killed after it had written the section and before it emptied the log."""
     log.shared.write_bytes(section(b"one\n"))

@@ -66,6 +66,16 @@ def said(text: str, profile: str | None = None) -> dict[str, SettingValue]:
         ('grid = "lr=0.1"', "grid", ("lr=0.1",)),
         ('[grid]\nlr = [0.1, 1e-5]\nseed = "0-4"', "grid", ("lr=0.1,1e-5", "seed=0-4")),
         ("[policy]\nmax-attempts = 3", "max_attempts", "3"),
+        (
+            '[policy.on]\noom = "again"\ncheck = ["again", "leave"]',
+            "on",
+            ("oom=again", "check=again; leave"),
+        ),
+        (
+            '[causes.licence]\nmatch = "no = free"\n[causes.quota]\nmatch = "x"',
+            "cause",
+            ("licence=no = free", "quota=x"),
+        ),
         ('[sbatch]\nmem = "4G"', "--mem", "4G"),
         ("[sbatch]\nmem = 4_000", "--mem", "4000"),
         ('[sbatch]\ntime = "1:00:00"', "--time", "1:00:00"),
@@ -174,11 +184,17 @@ def test_unknown_profile_is_refused() -> None:
     assert "[sbatch]" in why.value.hint
 
 
+ONLY_TYPED = {"dry-run", "new-env", "profile", "cause"}
+
+
 def test_every_option_of_run_is_a_key() -> None:
-    """Each long name of an option is a key, except options of a single call."""
+    """Each long name of an option is a key, except options of a single call.
+
+    ``--cause NAME=PATTERN`` is a table ``[causes.NAME]``.
+    """
     options = [p for p in run_command.params if isinstance(p, click.Option)]
     flags = {flag[2:] for option in options for flag in option.opts if flag.startswith("--")}
-    assert {*REAL.top, *REAL.policy} == flags - {"dry-run", "new-env", "profile"} | {"command"}
+    assert {*REAL.top, *REAL.policy} == flags - ONLY_TYPED | {"command", "causes"}
     assert {"max-attempts", "interval"} <= set(REAL.policy)
     assert {"slices", "array", "slices-from", "shell", "setup", "engine"} <= set(REAL.top)
 

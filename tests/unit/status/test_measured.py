@@ -13,6 +13,7 @@ from slurmslice.actions.submit import choose_waiting, submit
 from slurmslice.reports.measured import NOT_MEASURED, cpu_text, elapsed_text, memory_text
 from slurmslice.run.run import Run
 from slurmslice.sbatch.units import parse_sampling_interval
+from slurmslice.script.progress_lines import SlotProgress
 from slurmslice.status.exit_reason import refine_exit
 from slurmslice.status.observation import TaskReport
 from slurmslice.status.reconcile import SliceStatus
@@ -52,6 +53,25 @@ def test_the_peak_of_a_task(report: TaskReport, peak: int | None) -> None:
     """It is known if it was measured twice, and if the limit did not end the task."""
     found, _, _ = refine_exit(report, None, EvidenceSource.ACCOUNTING)
     assert found.max_rss_bytes == (None if peak is None else peak * MIB)
+
+
+@pytest.mark.parametrize(
+    ("state", "own", "cpu_s"),
+    [
+        (State.TIMEOUT, None, None),
+        (State.TIMEOUT, SlotProgress(), None),
+        (State.TIMEOUT, SlotProgress(exit_code=143, signal_received="TERM"), 0.004),
+        (State.TIMEOUT, SlotProgress(exit_code=143, signal_received="TERM", cpu_s=52.8), 52.8),
+        (State.FAILED, None, 0.004),
+        (State.COMPLETED, None, 0.004),
+    ],
+)
+def test_the_cpu_time_of_a_task_at_its_time_limit(
+    state: State, own: SlotProgress | None, cpu_s: float | None
+) -> None:
+    """It is not known if the task's processes were killed and nobody waited for them."""
+    report = TaskReport(state, cpu_s=0.004)
+    assert refine_exit(report, own, EvidenceSource.ACCOUNTING)[0].cpu_s == cpu_s
 
 
 @pytest.mark.parametrize(
