@@ -59,6 +59,7 @@ def record_policy(
     max_failures: int | None = None,
     retry: bool | None = None,
     on: tuple[str, ...] | None = None,
+    budget: str | None = None,
 ) -> None:
     """Change the recorded policy; every follower uses it. None leaves a part of it as it is.
 
@@ -68,17 +69,18 @@ def record_policy(
         max_failures: the limit of the circuit breaker.
         retry: the default ladders are on.
         on: all rules of the person.
+        budget: the budget of automatic attempts.
 
     Raises:
         LockedError: another process holds the lock for too long.
     """
-    wanted = max_attempts, max_failures, retry, on
+    wanted = max_attempts, max_failures, retry, on, budget
     with run.directory.lock("run"):
         run.reload()
-        now = run.recorded_attempts, run.max_failures, run.retry, run.on
+        now = run.recorded_attempts, run.max_failures, run.retry, run.on, run.budget
         pairs = zip(wanted, now, strict=True)
         if any(want is not None and want != known for want, known in pairs):
-            run.decide(PolicyChanged(max_attempts, run.clock(), max_failures, retry, on))
+            run.decide(PolicyChanged(max_attempts, run.clock(), max_failures, retry, on, budget))
 
 
 OnStep = Callable[[Run, PollResult, SubmitOutcome], None]

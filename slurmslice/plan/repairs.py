@@ -13,6 +13,7 @@ from functools import cached_property
 from slurmslice.engines.protocol import TaskLimits
 from slurmslice.errors import BadInputError, NoAnswerError, SlurmsliceError
 from slurmslice.plan.plan import Choice
+from slurmslice.plan.repair_budget import RepairBudget
 from slurmslice.plan.request_changes import filled_request
 from slurmslice.plan.run_script import script_request
 from slurmslice.policy.causes import cause_of, counts
@@ -33,17 +34,26 @@ from slurmslice.status.states import FAILED_STATES, FINAL_STATES, State
 
 
 def effective_policy(
-    max_attempts: int | None, *, retry: bool, on: tuple[str, ...], causes: tuple[str, ...]
+    max_attempts: int | None,
+    *,
+    retry: bool,
+    on: tuple[str, ...],
+    causes: tuple[str, ...] = (),
+    budget: str = "",
 ) -> RepairPolicy:
     """Return a policy; without a number of attempts, the default of its rules."""
     attempts = max_attempts or (DEFAULT_ATTEMPTS if retry or on else 1)
-    return RepairPolicy(attempts, retry, on, causes)
+    return RepairPolicy(attempts, retry, on, causes, budget)
 
 
 def repair_policy(run: Run) -> RepairPolicy:
     """Return the recorded policy of a run."""
     return effective_policy(
-        run.recorded_attempts, retry=run.retry, on=run.on, causes=run.record.cause
+        run.recorded_attempts,
+        retry=run.retry,
+        on=run.on,
+        causes=run.record.cause,
+        budget=run.budget,
     )
 
 
@@ -103,9 +113,13 @@ def find_repairs(run: Run) -> Repairs:
             left.setdefault((cause, decision.reason), []).append(row)
         else:
             due.setdefault((cause, tuple(decision.items())), []).append(row)
+    choices = [Choice(tuple(rows), dict(changes), why) for (why, changes), rows in due.items()]
+    if policy.budget and choices:
+        choices, others = decide.budget.divide(choices)
+        for choice, reason in others:
+            left.setdefault((choice.cause, reason), []).extend(choice.rows)
     return Repairs(
-        tuple(Choice(tuple(rows), dict(changes), why) for (why, changes), rows in due.items()),
-        tuple(LeftSlices(*which, tuple(rows)) for which, rows in left.items()),
+        tuple(choices), tuple(LeftSlices(*which, tuple(rows)) for which, rows in left.items())
     )
 
 
@@ -221,6 +235,17 @@ class _Decisions:
             except NoAnswerError:
                 return None
         return run.known_limits[task]
+
+    @property
+    def budget(self) -> RepairBudget:
+        """The budget of the run."""
+        return RepairBudget(self._run, self._script, self._default_time)
+
+    def _default_time(self, request: ResourceRequest) -> int | None:
+        with contextlib.suppress(BadInputError):
+            limits = self._limits(request)
+            return limits.default_time_s if limits else None
+        return None
 
     @cached_property
     def _peaks(self) -> Callable[[ResourceRequest], int | None]:

@@ -54,12 +54,14 @@ class RepairPolicy:
         retry: the default ladders are on.
         on: the person's rules.
         causes: the person's named causes.
+        budget: the budget of automatic attempts, as typed; empty for none.
     """
 
     max_attempts: int = 1
     retry: bool = False
     on: tuple[str, ...] = ()
     causes: tuple[str, ...] = ()
+    budget: str = ""
 
     @property
     def limit_reason(self) -> str:
@@ -80,7 +82,8 @@ class RepairPolicy:
     def __str__(self) -> str:
         rules = [f"--on {quote(rule)}" for rule in self.on]
         words = ["--retry"] if self.retry else []
-        return " ".join([*words, *rules, f"--max-attempts {self.max_attempts}"])
+        budget = [f"--budget {self.budget}"] if self.budget else []
+        return " ".join([*words, *rules, *budget, f"--max-attempts {self.max_attempts}"])
 
     def rule_for(self, cause: str) -> RepairRule | None:
         """Return the rule for a cause: the person's narrowest, else a default; None for none."""

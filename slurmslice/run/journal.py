@@ -223,7 +223,7 @@ class PolicyChanged:
     Attributes:
         max_attempts: the number of attempts that each slice gets.
         at: epoch seconds.
-        max_failures, retry, on: as ``RunSpec`` has them.
+        max_failures, retry, on, budget: as ``RunSpec`` has them.
     """
 
     max_attempts: int | None
@@ -231,6 +231,7 @@ class PolicyChanged:
     max_failures: int | None = None
     retry: bool | None = None
     on: tuple[str, ...] | None = None
+    budget: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,7 @@ class JournalState:
         released_at: the last release of held slices, epoch seconds; 0 if there was none.
         max_failures: the newest recorded change of ``RunSpec.max_failures``; None if never changed.
         rejection: the error if the newest submission was rejected for good; else empty.
-        retry, on: the newest recorded changes of ``RunSpec.retry`` and ``RunSpec.on``; None if
+        retry, on, budget: the newest recorded changes of these fields of ``RunSpec``; None if
             never changed.
         repairs: for each row that the policy submitted again: the causes that it repaired since a
             person submitted the row, in order. A cause of a queued row is in ``repairs_queued``.
@@ -84,6 +84,7 @@ class JournalState:
     rejection: str = ""
     retry: bool | None = None
     on: tuple[str, ...] | None = None
+    budget: str | None = None
     repairs: dict[int, tuple[str, ...]] = field(default_factory=dict)
     repairs_queued: dict[int, str] = field(default_factory=dict)
     before_repairs: dict[int, tuple[int, ResourceRequest | None]] = field(default_factory=dict)
@@ -186,6 +187,8 @@ class JournalState:
                 self.retry = event.retry
             if event.on is not None:
                 self.on = event.on
+            if event.budget is not None:
+                self.budget = event.budget
 
     def _intend(self, event: Intent) -> ArrayExpression:
         if event.number in self.submissions:

@@ -211,6 +211,12 @@ class Run:
         return self.record.on if changed is None else changed
 
     @property
+    def budget(self) -> str:
+        """The recorded ``--budget``; empty for none."""
+        changed = self.journal_state.budget
+        return self.record.budget if changed is None else changed
+
+    @property
     def recorded_environment(self) -> RecordedEnvironment:
         """The environment of all attempts."""
         return self.journal_state.environment or self.record.recorded_environment

@@ -165,6 +165,12 @@ class StatusTable(Sequence[SliceStatus]):
         """Iterate over the failed attempts of slices that were submitted again since then."""
         return map(_times, self._past_failures.values())
 
+    def past_durations(self) -> Iterator[tuple[int, int, int]]:
+        """Iterate over the past failed attempts: row, submission and duration, whole seconds."""
+        for (row, submission), line in self._past_failures.items():
+            started, ended = _times(line)
+            yield row, submission, 0 if started is None or ended is None else ended - started
+
     def requested_before(self, row: int, submission: int) -> int | None:
         """Return the bytes that a failed earlier attempt of a row requested; None if not known."""
         line = self._past_failures.get((row, submission))

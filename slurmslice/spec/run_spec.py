@@ -59,6 +59,7 @@ class RunSpec:
         retry: failed slices are repaired by cause, with the default ladders.
         on: the person's rules for causes, ``CAUSE=STEPS``; checked.
         cause: the person's named causes, ``NAME=PATTERN``; checked.
+        budget: the budget of automatic attempts, as typed; checked; empty for none.
     """
 
     name: str
@@ -81,6 +82,7 @@ class RunSpec:
     retry: bool = False
     on: tuple[str, ...] = ()
     cause: tuple[str, ...] = ()
+    budget: str = ""
 
     @cached_property
     def per_slice(self) -> ResourceRequest:

@@ -107,6 +107,14 @@ def _open_new(
     policy = effective_policy(
         max_attempts, retry=options.retry, on=options.rules(options.causes), causes=options.causes
     )
+    if options.budget and policy.max_attempts == 1:
+        raise BadInputError(
+            f"--budget {options.budget} limits repairs, and no option asks for repairs.",
+            "Add --retry, or leave out --budget.",
+            code="budget-without-repair",
+            option="budget",
+            value=options.budget,
+        )
     new = options.read(policy.max_attempts)
     path = locate_run.new_run_path(new.spec.name, options.run_dir)
     engine = choose_engine(options.engine, path)
@@ -181,7 +189,7 @@ def _record_repair(run: Run, options: NewRunOptions, max_attempts: int | None) -
 
 
 def _fields(policy: RepairPolicy) -> dict[str, Any]:
-    parts = ("max_attempts", "retry", "on")
+    parts = ("max_attempts", "retry", "on", "budget")
     return {part: getattr(policy, part) for part in parts}
 
 
@@ -199,6 +207,10 @@ def _wanted_policy(run: Run, options: NewRunOptions, max_attempts: int | None) -
         wanted["retry"] = True
     elif options.retry and not run.retry:
         _policy_kept("retry", "off", "")
+    if is_typed("budget"):
+        wanted["budget"] = options.budget
+    elif options.budget not in {"", run.budget}:
+        _policy_kept("budget", run.budget or "none", options.budget)
     if max_attempts is not None and (is_typed("max_attempts") or not recorded):
         wanted["max_attempts"] = max_attempts
     elif max_attempts is not None and max_attempts != recorded:

@@ -28,6 +28,7 @@ from slurmslice.cli.options.task_id_mentions import refuse_task_id
 from slurmslice.cli.output.console import emit_note, printable_line
 from slurmslice.cli.output.preview import relative_path
 from slurmslice.errors import BadInputError
+from slurmslice.policy.budget import check_budget
 from slurmslice.policy.log_causes import parse_causes
 from slurmslice.policy.repair_rules import parse_rules
 from slurmslice.script.template_files import OwnTemplate, find_template
@@ -83,6 +84,11 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
         "failed, exit:N, exit:N-M, signal:NAME, hang, quota, cuda-oom … Steps: leave, again, "
         "elsewhere, or options (--mem=2x); `;` separates the steps of a ladder. A run keeps its "
         "other rules.",
+    ),
+    click.option(
+        "--budget", metavar="1x|200h",
+        help="Limit what all automatic attempts may use: 1x is as much as all first attempts may "
+        "use by their time limits; 200h are CPU hours (and as many GPU hours). Default: no limit.",
     ),
     click.option(
         "--cause", multiple=True, metavar="NAME=PATTERN",
@@ -187,7 +193,7 @@ TYPED_ONCE = frozenset({"shell", "setup", "check", *(form.option.name for form i
 """The parameters that may not be typed twice. The last value of others counts, so that an alias of
 the person's shell can have defaults."""
 
-_POLICY = {"max_failures", "same_code", "retry", "on", "max_attempts", "interval"}
+_POLICY = {"max_failures", "same_code", "retry", "on", "budget", "max_attempts", "interval"}
 """The parameters that may also be given for an existing run."""
 
 _NOT_IN_SETTINGS = {"profile"}
@@ -260,6 +266,8 @@ class NewRunOptions:
         with naming_setting("cause"):
             parse_causes(values["cause"])
         self.causes: tuple[str, ...] = values["cause"]
+        with naming_setting("budget"):
+            self.budget = "" if values["budget"] is None else check_budget(values["budget"])
 
     def rules(self, causes: tuple[str, ...]) -> tuple[str, ...]:
         """Return the rules of ``--on`` in their usual form.
@@ -315,6 +323,7 @@ class NewRunOptions:
             "same_code": bool(self.same_code),
             "max_attempts": max_attempts,
             "on": self.rules(self.causes),
+            "budget": self.budget,
         })  # fmt: skip
         if not values["allow_task_id"]:
             refuse_task_id(spec, given.table, template)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 
 from slurmslice.engines.protocol import Engine
 from slurmslice.errors import BadInputError, NoAnswerError
 from slurmslice.notes import Note
 from slurmslice.plan.repairs import AttemptsLeft, effective_policy, find_repairs, repair_policy
+from slurmslice.policy.budget import NO_COST, Cost, budget_limit
 from slurmslice.policy.ladder import Bounds, Left, RepairPolicy, foresee
 from slurmslice.policy.repair_rules import Step, StepKind
 from slurmslice.reports.counts import key_ranges
@@ -45,9 +46,26 @@ def ladder_notes(record: RunRecord, groups: Sequence[RequestGroup], engine: Engi
         more = " …" if len(groups) > _MOST_GROUPS else ""
         message = f"{cause}: {' | '.join(ladders)}{more}"
         notes.append(Note("repair-ladder", message, {"cause": cause, "ladders": list(ladders)}))
+    notes += _budget_note(record.budget, groups, bounds[0].first.time_s)
     if notes and "failed" not in shown:
         notes.append(Note("others-left", "any other failure: left"))
     return notes
+
+
+def _budget_note(
+    budget: str, groups: Sequence[RequestGroup], default_s: int | None
+) -> Iterator[Note]:
+    """Yield a note on the budget; ``default_s``: the limit of slices that request no time."""
+    if not budget:
+        return
+    times = [(group, group.options.time_s or default_s) for group in groups]
+    costs = (Cost.of(group.options, time).times(group.slices) for group, time in times if time)
+    limit = budget_limit(budget, sum(costs, NO_COST))
+    shown = (
+        str(limit) if all(time for _, time in times) else "nothing, as long as --time is unknown"
+    )
+    fields = {"cpu_s": limit.cpu_s, "gpu_s": limit.gpu_s}
+    yield Note("repair-budget", f"budget of repairs: {shown}", fields)
 
 
 _OF_CLUSTERS = frozenset({"node", "preempted", "boot"})

@@ -430,3 +430,81 @@ def test_a_wrong_cause_makes_no_run(typed: Typed, options: tuple[str, ...], code
     typed("run", *LINE, *options, *COMMAND)
     assert (typed.code, typed.error) == (2, code)
     assert not (typed.folder / "runs" / "x").exists()
+
+
+def left_by_budget(typed: Typed) -> list[str]:
+    """Return the keys that ``status`` says are left because of the budget."""
+    left = noted(typed)["not_repaired"]
+    return [one["keys"] for one in left if "budget" in one["reason"]]
+
+
+def test_repairs_stay_within_the_budget(typed: Typed, engine: FakeEngine) -> None:
+    """An attempt in flight is charged its limit, one that ended its use; the rest is left."""
+    made(typed, "--retry", "--budget", "2h", "-c", "2")  # an attempt may use 2 CPU hours
+    for index in range(3):
+        engine.end("100", index, State.OUT_OF_MEMORY)
+    typed("tick", "x")
+    assert indices(engine) == [[0, 1, 2], [0]]
+    assert left_by_budget(typed) == ["1-2"]
+    engine.end("101", 0, State.COMPLETED, elapsed_s=1)
+    typed("tick", "x")
+    assert indices(engine) == [[0, 1, 2], [0]]  # 2 h + 2 s do not fit
+    assert left_by_budget(typed) == ["1-2"]
+    typed("run", "x", "--budget", "2.01h")
+    assert indices(engine) == [[0, 1, 2], [0], [1]]
+    assert recorded(typed, PolicyChanged)[-1].budget == "2.01h"
+
+
+def test_a_failed_repair_is_charged_what_it_used(typed: Typed, engine: FakeEngine) -> None:
+    """Attempts that were repaired again count too; those before a person's resubmit do not."""
+    made(typed, "--retry", "--budget", "3h")  # an attempt may use 1 CPU hour
+    fail(engine, State.OUT_OF_MEMORY, started_at=1000, ended_at=4600, elapsed_s=3600.0)
+    for _ in range(2):
+        typed("tick", "x")
+        fail(engine, State.OUT_OF_MEMORY, started_at=1000, ended_at=4600, elapsed_s=3600.0)
+    typed("tick", "x")
+    assert indices(engine)[1:] == [[0], [0], [0]]
+    fail(engine, State.NODE_FAIL, node="n1", started_at=1000, ended_at=4600, elapsed_s=3600.0)
+    typed("tick", "x")
+    assert left_by_budget(typed) == ["0"]
+    typed("resubmit", "x")
+    fail(engine, State.NODE_FAIL, node="n1")
+    typed("tick", "x")
+    assert len(engine.jobs) == 6
+
+
+@pytest.mark.parametrize(("budget", "repaired"), [("1x", 3), ("0.7x", 2), ("0.3x", 0)])
+def test_a_share_of_the_run(typed: Typed, engine: FakeEngine, budget: str, repaired: int) -> None:
+    """1x is as much as the first attempts of all slices may use."""
+    made(typed, "--retry", "--budget", budget)
+    for index in range(3):
+        engine.end("100", index, State.OUT_OF_MEMORY)
+    typed("tick", "x")
+    assert sum(map(len, indices(engine)[1:])) == repaired
+
+
+def test_an_attempt_of_unknown_cost_does_not_fit(typed: Typed, engine: FakeEngine) -> None:
+    """Without a time limit, nobody knows what an attempt may use."""
+    typed("run", "-a", "0-2", "--name", "x", "--mem", "4G", "--retry", "--budget", "9x", *COMMAND)
+    fail(engine, State.OUT_OF_MEMORY)
+    typed("tick", "x")
+    assert len(engine.jobs) == 1
+    assert left_by_budget(typed) == ["0"]
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [(("--retry", "--budget", "0x"), "bad-budget"), (("--budget", "1x"), "budget-without-repair")],
+)
+def test_a_wrong_budget_makes_no_run(typed: Typed, options: tuple[str, ...], code: str) -> None:
+    """Nothing is made; the error has its code."""
+    typed("run", *LINE, *options, *COMMAND)
+    assert (typed.code, typed.error) == (2, code)
+    assert not (typed.folder / "runs" / "x").exists()
+
+
+def test_a_preview_tells_the_budget(typed: Typed) -> None:
+    """In CPU hours, before anything is made."""
+    typed("run", *LINE, "--retry", "--budget", "2x", "--dry-run", *COMMAND)
+    (found,) = typed.noted("repair-budget")
+    assert found["cpu_s"] == 2 * 3 * 3600
