@@ -31,11 +31,12 @@ settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
 
-@pytest.fixture(scope="module")
+# Not of scope "function": hypothesis repeats tests within one such fixture, and warns of that.
+@pytest.fixture(scope="class")
 def unmeasured() -> Iterator[None]:
-    """Do not measure the coverage of these tests, nor of their commands.
+    """Do not measure the coverage of a test, nor of its commands.
 
-    They repeat the same lines hundreds of times, and measuring them takes twice as long again.
+    It repeats the same lines hundreds of times, and would take more than twice as long.
     """
     measured = coverage.Coverage.current()
     with pytest.MonkeyPatch.context() as patch:

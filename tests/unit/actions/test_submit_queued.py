@@ -212,6 +212,7 @@ def test_queued_slices_can_be_cancelled(new_run: NewRun, engine: FakeEngine) -> 
     assert states(run) == {State.COMPLETED: 8, State.CANCELLED: 2}
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_the_throttle_limits_the_whole_run(new_run: NewRun, engine: FakeEngine) -> None:
     """All arrays together never run more tasks than the throttle, and use most of it.
 
@@ -385,6 +386,7 @@ def test_a_queued_request_is_doubled_once(
     assert len(engine.jobs) == 5
 
 
+@pytest.mark.usefixtures("unmeasured")
 @settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(1, 120), st.integers(1, 9), st.integers(1, 4), st.integers(1, 11), st.data())
 def test_for_all_sizes_each_slice_runs_once(

@@ -100,6 +100,7 @@ def mixed(seconds: float, share: float, dies_after: float, seed: int = 1) -> Sli
 # -- healthy runs ----------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_the_first_ends_of_a_healthy_run_may_all_be_failures() -> None:
     """10,000 slices of 2 h, 2,000 at once; 1 % die in 1 s: the first ends are all failures."""
     run = Simulated(10_000, 2_000, mixed(7_200, 0.01, 1.0))
@@ -110,6 +111,7 @@ def test_the_first_ends_of_a_healthy_run_may_all_be_failures() -> None:
     assert run.failures_until_held(300.0) is None
 
 
+@pytest.mark.usefixtures("unmeasured")
 @pytest.mark.parametrize(
     ("slices", "slots", "seconds", "share", "dies_after", "lag"),
     [
@@ -136,6 +138,7 @@ def test_a_node_that_dies_does_not_hold_the_run() -> None:
         assert not failures_with_common_cause(Ends(failed, list, running, 10_000, now))
 
 
+@pytest.mark.usefixtures("unmeasured")
 @given(
     slots=st.integers(1, 300), seconds=st.floats(20, 7_200), share=st.floats(0.0, 0.2),
     early=st.floats(0.0001, 1.0), lag=st.floats(0, 120), seed=st.integers(0, 99),

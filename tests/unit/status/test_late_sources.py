@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -250,6 +251,7 @@ def one_look(
     )
 
 
+@pytest.mark.usefixtures("unmeasured")
 @settings(max_examples=500)
 @given(worlds(), LOOKS)
 def test_no_end_is_invented_and_none_is_missed(world: World, looks: list[Look]) -> None:
@@ -269,6 +271,7 @@ def as_known(world: World, status: SliceStatus) -> State:
     return last.slurm_state if status.evidence is EvidenceSource.QUEUE else last.end
 
 
+@pytest.mark.usefixtures("unmeasured")
 @settings(max_examples=500)
 @given(worlds(), LOOKS)
 def test_without_accounting_no_false_success(world: World, looks: list[Look]) -> None:
@@ -283,6 +286,7 @@ def test_without_accounting_no_false_success(world: World, looks: list[Look]) ->
             assert world.last.end not in TOLD_TO_END
 
 
+@pytest.mark.usefixtures("unmeasured")
 @settings(max_examples=500)
 @given(worlds(), LOOKS, LOOKS)
 def test_the_order_of_polls_does_not_matter(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -166,6 +167,7 @@ def last_look(pack: Pack, looks: list[Look]) -> Look:
     return Look(after, False, False, False, 0, 0, 0)
 
 
+@pytest.mark.usefixtures("unmeasured")
 @settings(max_examples=500)
 @given(packs(), LOOKS)
 def test_each_slice_of_a_pack_gets_its_own_end(pack: Pack, looks: list[Look]) -> None:
@@ -184,6 +186,7 @@ def test_each_slice_of_a_pack_gets_its_own_end(pack: Pack, looks: list[Look]) ->
         assert known.state in truth
 
 
+@pytest.mark.usefixtures("unmeasured")
 @settings(max_examples=500)
 @given(packs(), LOOKS, st.integers(0, 3), st.integers(0, 2), st.integers(0, 400), st.booleans())
 def test_a_slice_that_was_cancelled_alone(
@@ -215,6 +218,7 @@ def test_a_slice_that_was_cancelled_alone(
     assert known.state is State.CANCELLED
 
 
+@pytest.mark.usefixtures("unmeasured")
 @settings(max_examples=500)
 @given(packs(), LOOKS, st.integers(0, 700))
 def test_a_slice_that_began_is_never_returned_as_not_begun(
