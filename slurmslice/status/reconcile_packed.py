@@ -69,14 +69,17 @@ def reconcile_packed(
         return _ended_from_outside(known, own, task, said, may_be_oom=may_be_oom)
     if own.cancelled and task.state.final:
         return _from_own_exit(known, own)
-    if not task.state.final or (task.state is State.COMPLETED and not _was_skipped(own, wrote)):
+    completed = task.state is State.COMPLETED and not _was_skipped(own, wrote)
+    if completed and said.cancelled_at is not None and not _lines_are_visible(task, said):
+        # Its line may be missing yet, and a task is COMPLETED although a slice was cancelled.
+        return _await_lines(known, task)
+    if completed or not task.state.final:
         return _with_running_task(task, own)
     unrecorded = has_log and is_unrecorded(slot, wrote)
     partial = wrote.slots and task.state is not State.COMPLETED  # COMPLETED: more lines must follow
     complete = (partial or wrote.setup_exit is not None) and not unrecorded
     if not (complete or _lines_are_visible(task, said)):
-        reason = f"its task ended as {task.state}; the task's lines may not be visible here yet"
-        return await_result(known, task.evidence, reason, began=known.state in BEGUN_STATES)
+        return _await_lines(known, task)
     if _has_begun(own) or task.state is State.CANCELLED:
         return _ended_with_task(task, own)
     if unrecorded:
@@ -86,6 +89,11 @@ def reconcile_packed(
         returned = _before_its_turn(task, wrote, 0)
         return replace(returned, state=State.CANCELLED, reason=reason)
     return _before_its_turn(task, wrote, times_returned)
+
+
+def _await_lines(known: SliceStatus, task: SliceStatus) -> SliceStatus:
+    reason = f"its task ended as {task.state}; the task's lines may not be visible here yet"
+    return await_result(known, task.evidence, reason, began=known.state in BEGUN_STATES)
 
 
 def is_unrecorded(slot: int, wrote: TaskProgress) -> bool:

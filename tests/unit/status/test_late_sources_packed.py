@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slurmslice.script.progress_lines import TaskProgress, parse_progress
+from slurmslice.status.confirm import confirm_exit, needs_confirmation
 from slurmslice.status.reconcile import SliceEvidence, SliceStatus
 from slurmslice.status.reconcile_packed import reconcile_packed, requeued_status_packed
 from slurmslice.status.states import State
@@ -157,7 +158,14 @@ def one_look(
         array_ended_at=None,
         now=then,
     )
-    return reconcile_packed(known, said, slot, wrote, 0, has_log=pack.has_log(slot, then))
+    has_log = pack.has_log(slot, then)
+    found = reconcile_packed(known, said, slot, wrote, 0, has_log=has_log)
+    if not needs_confirmation(found):
+        return found
+    return confirm_exit(
+        known, found, wrote, slot, then,
+        has_log=has_log, times_returned=0, cancelled=cancelled_at is not None,
+    )  # fmt: skip
 
 
 def last_look(pack: Pack, looks: list[Look]) -> Look:

@@ -204,6 +204,17 @@ def test_a_cancelled_slice_whose_task_ended_before_its_turn(end: State) -> None:
     assert (status.state, status.exit_code, status.elapsed_s) == (State.CANCELLED, None, None)
 
 
+@pytest.mark.parametrize("slots", [{}, {0: BEGAN}, {1: ended(0)}])
+def test_a_cancelled_slice_is_not_completed_before_its_line_can_be_seen(
+    slots: dict[int, SlotProgress],
+) -> None:
+    """Its task is COMPLETED although the slice was cancelled. A slow disk shows its line later."""
+    report = replace(task(State.COMPLETED, 0), started_at=int(NOW) - 50)
+    said = replace(NOTHING, accounting=report, cancelled_at=NOW - 9)
+    found = reconcile_packed(KNOWN, said, 0, TaskProgress(0, slots), 0, has_log=True)
+    assert found.state.in_flight
+
+
 def test_a_slice_that_goes_on_is_not_cancelled_by_the_request() -> None:
     """Its task may have left the queue with all slices done: its lines and accounting decide."""
     known = replace(KNOWN, state=State.PENDING)
