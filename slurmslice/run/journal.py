@@ -269,15 +269,27 @@ class EnvironmentRecorded:
     at: float
 
 
+@dataclass(frozen=True, slots=True)
+class EndTold:
+    """The person is told the end of the run in one way: ``mail`` or ``on-end``.
+
+    Written before that, so that a second process does not tell it too; and again if it failed.
+    """
+
+    way: str
+    at: float
+    failed: bool = False
+
+
 _EVENTS = (
     *(Intent, Queued, Dequeued, Submitted, Rejected, Fenced, LateJobCancelled, SlicesReturned),
     *(Requeued, JobCarriesMore, Cancelled, Throttled, PolicyChanged, Shared, Held, Released),
-    *(Unclear, EnvironmentRecorded),
+    *(Unclear, EnvironmentRecorded, EndTold),
 )
 Event = (
     Intent | Queued | Dequeued | Submitted | Rejected | Fenced | LateJobCancelled | SlicesReturned
     | Requeued | JobCarriesMore | Cancelled | Throttled | PolicyChanged | Shared | Held | Released
-    | Unclear | EnvironmentRecorded
+    | Unclear | EnvironmentRecorded | EndTold
 )  # fmt: skip
 
 

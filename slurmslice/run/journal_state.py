@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from slurmslice.run.journal import (
     Cancelled,
     Dequeued,
+    EndTold,
     EnvironmentRecorded,
     Event,
     Fenced,
@@ -64,6 +65,7 @@ class JournalState:
         before_repairs: for each of these rows: the submission before the first repair, and its
             changed options, None if there were none.
         environment: the newest recorded environment; None: that of the creation of the run.
+        end_told: the ways by which the person was told the present end of the run.
     """
 
     submissions: dict[int, Submission]
@@ -89,6 +91,7 @@ class JournalState:
     repairs_queued: dict[int, str] = field(default_factory=dict)
     before_repairs: dict[int, tuple[int, ResourceRequest | None]] = field(default_factory=dict)
     environment: RecordedEnvironment | None = None
+    end_told: frozenset[str] = frozenset()
     _before: dict[int, _UndoRecord] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -163,6 +166,9 @@ class JournalState:
             case Shared():
                 stopped = self.submissions[event.number].stopped or event.share == 0
                 self._update(event.number, share=event.share, stopped=stopped)
+            case EndTold():
+                told = self.end_told - {event.way}
+                self.end_told = told if event.failed else told | {event.way}
             case Throttled() | PolicyChanged() | Held() | Released() | EnvironmentRecorded():
                 self._set_policy(event)
         return NO_ROWS
@@ -174,6 +180,7 @@ class JournalState:
             self.held = event.reason
         elif isinstance(event, Released):
             self.held, self.released_at = "", event.at
+            self.end_told = frozenset()
         elif isinstance(event, Throttled):
             self.throttle, self.throttled = event.limit, True
         elif isinstance(event, EnvironmentRecorded):
@@ -194,6 +201,7 @@ class JournalState:
         if event.number in self.submissions:
             raise ValueError(f"submission {event.number} begins twice")
         submission = self.submissions[event.number] = Submission(event)
+        self.end_told = frozenset()
         rows = parse_array(event.rows)
         tasks = -(-len(rows) // event.pack)
         if rows.highest >= len(self.holder) or tasks != len(submission.array):

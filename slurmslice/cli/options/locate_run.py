@@ -238,13 +238,3 @@ def _index() -> Path:
     """The path of the index of this user's runs, the newest last (XDG Base Directory: state)."""
     state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
     return Path(state) / "slurmslice" / "runs"
-
-
-def settings_files() -> list[Path]:
-    """Return the existing settings files, the lowest layer first: the user's, the folder's.
-
-    Source: XDG Base Directory Specification.
-    """
-    home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
-    candidates = (Path(home) / "slurmslice" / "config.toml", Path("slurmslice.toml"))
-    return [file for file in candidates if file.exists()]

@@ -28,6 +28,7 @@ from slurmslice.cli.options.task_id_mentions import refuse_task_id
 from slurmslice.cli.output.console import emit_note, printable_line
 from slurmslice.cli.output.preview import relative_path
 from slurmslice.errors import BadInputError
+from slurmslice.notify.address import check_address
 from slurmslice.policy.budget import check_budget
 from slurmslice.policy.log_causes import parse_causes
 from slurmslice.policy.repair_rules import parse_rules
@@ -94,6 +95,15 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
         "--cause", multiple=True, metavar="NAME=PATTERN",
         help="Name a cause for --on. A slice that fails has it if the end of its log matches the "
         "pattern, a regular expression.",
+    ),
+    click.option(
+        "--mail", is_flag=True,
+        help="Send one mail to --mail-user when the run has ended, is held or cannot go on. It "
+        "tells counts, failures by cause, and what to type next.",
+    ),
+    click.option(
+        "--on-end", metavar="TEXT", default="",
+        help="Run this shell text then; it reads the status as JSON from its standard input.",
     ),
     click.option(
         "--shell", metavar="TEXT", help="Use a shell text as the command. The key is $SLICE."
@@ -324,7 +334,10 @@ class NewRunOptions:
             "max_attempts": max_attempts,
             "on": self.rules(self.causes),
             "budget": self.budget,
+            "on_end": self._shell_text("on_end"),
         })  # fmt: skip
+        if spec.mail:
+            check_address(self.sbatch.get("mail-user", ""))
         if not values["allow_task_id"]:
             refuse_task_id(spec, given.table, template)
         return RunInputs(spec, given.table, dict(os.environ), template)
@@ -354,7 +367,7 @@ class NewRunOptions:
 
     def _shell_text(self, name: str) -> str:
         """Return the shell text of an option, with LF at the ends of its lines."""
-        option = f"--{name}"
+        option = f"--{name.replace('_', '-')}"
         hint = f"Type {option} again without it."
         data = self.values[name].encode("utf-8", "surrogateescape")
         return unix_text(data, option, hint).decode("utf-8", "surrogateescape")

@@ -21,6 +21,7 @@ from slurmslice.cli.output.console import (
     printable_line,
     use_colors,
 )
+from slurmslice.cli.output.end_notice import tell_end
 from slurmslice.cli.output.preview import note_how_to_return, print_accepted
 from slurmslice.cli.output.progress_line import progress_line
 from slurmslice.cli.output.summary import (
@@ -46,9 +47,16 @@ PLAIN_LINE_EVERY_S = 30.0
 def follow_live(run: Run, options: FollowOptions) -> int:
     """Follow a run to its end with progress, report, and return the exit code.
 
-    An interruption prints how to return. The local engine first stops its tasks.
+    An interruption prints how to return. The local engine first stops its tasks. The end is told
+    once outside of this terminal, if the person wants it.
     """
-    return _follow_to_end(run, lambda progress: follow(run, options, progress))
+    try:
+        code = _follow_to_end(run, lambda progress: follow(run, options, progress))
+    except SlurmsliceError as why:
+        tell_end(run, stopped=why.message)
+        raise
+    tell_end(run)
+    return code
 
 
 def watch_live(run: Run, interval: float | None) -> int:

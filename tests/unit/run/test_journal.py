@@ -14,6 +14,7 @@ from slurmslice.errors import DamagedRunError
 from slurmslice.run.journal import (
     Cancelled,
     Dequeued,
+    EndTold,
     EnvironmentRecorded,
     Event,
     Fenced,
@@ -87,6 +88,9 @@ HISTORY: list[Event] = [
     Fenced(6, 17.0),
     EnvironmentRecorded(RecordedEnvironment("salt", {"A\udcff": "0123456789ab"}), 18.0),
     intent(7, "0", code=CodeRecord({"x\udcff.py": "01234567"}, "a" * 40)),
+    PolicyChanged(None, 19.0, budget="2x"),
+    EndTold("mail", 20.0),
+    EndTold("mail", 21.0, failed=True),
 ]
 
 

@@ -1,0 +1,22 @@
+"""Tell the end of a run outside of this terminal: by mail, and to the person's command."""
+
+from __future__ import annotations
+
+from slurmslice.cli.output.console import print_note
+from slurmslice.cli.output.summary import next_commands
+from slurmslice.run.run import Run
+
+
+def tell_end(run: Run, stopped: str = "") -> None:
+    """Tell the end of a run once, if the person wants it; print notes.
+
+    Args:
+        run: the run.
+        stopped: the reason why it cannot go on; empty if it has ended or is held.
+    """
+    if not (run.record.mail or run.record.on_end) or run.directory.read_only:
+        return
+    from slurmslice.notify.notify_end import notify_end
+
+    for note in notify_end(run, next_commands(run), stopped):
+        print_note(note)
