@@ -12,6 +12,7 @@ from slurmslice.reports.slice_requests import SliceRequests
 from slurmslice.run.run import Run
 from slurmslice.run.slice_logs import SliceLog
 from slurmslice.status.observation import FACT_NAMES
+from slurmslice.status.states import BEGUN_STATES
 
 Record = dict[str, object]
 
@@ -76,9 +77,11 @@ def _log_place(run: Run, row: int) -> Record:
     if submission is None:
         return {"log": None, "log_offset": None, "log_bytes": None}
     log = SliceLog.of(run.directory, submission, row, run.table.log_name(row))
-    if not status.state.final or log.own.exists():
-        return {"log": str(log.own), "log_offset": 0, "log_bytes": None}
-    for section in log.sections()[-1:] if log.shared.exists() else ():
+    may_have_text = status.state.final or status.state in BEGUN_STATES
+    file = log.file(ended=status.state.final) if may_have_text else log.own
+    if file is None:
+        return {"log": None, "log_offset": None, "log_bytes": None}
+    for section in log.sections()[-1:] if file == log.shared else ():
         size = len(section.text)
-        return {"log": str(log.shared), "log_offset": section.offset, "log_bytes": size}
-    return {"log": None, "log_offset": None, "log_bytes": None}
+        return {"log": str(file), "log_offset": section.offset, "log_bytes": size}
+    return {"log": str(file), "log_offset": 0, "log_bytes": None}

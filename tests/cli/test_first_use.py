@@ -640,3 +640,86 @@ def test_each_cause_has_its_own_advice(
     typed("status", "demo")
     told = [line.split("slurmslice ")[1] for line in typed.lines if "slurmslice resubmit" in line]
     assert told == lines
+
+
+@pytest.mark.parametrize(
+    ("state", "code", "how", "advice"),
+    [
+        (State.FAILED, 127, "", "whole path"),
+        (State.FAILED, 126, "", "chmod +x"),
+        (State.FAILED, 127, "setup", "module"),
+        (State.CHECK_FAILED, 127, "check", "whole path"),
+        (State.FAILED, 1, "", "program"),
+    ],
+)
+def test_a_command_that_cannot_start_has_its_own_advice(
+    new_run: NewRun,
+    engine: FakeEngine,
+    typed: Typed,
+    state: State,
+    code: int,
+    how: str,
+    advice: str,
+) -> None:
+    """Exit 127 and 126 of the command, the setup or the check: what happened, what to type."""
+    run = new_run("0-3")
+    submit(run, ALL, {}, "submit")
+    engine.end_all()
+    engine.end("100", 2, State.FAILED, exit_code=code)
+    head, slot = "job=100 restart=0 at=1800000000 host=n", "" if how == "setup" else " slot=0"
+    kinds = {"": ("start", "end"), "setup": ("setup",), "check": ("start", "check", "end")}[how]
+    exits = {"start": ""}
+    run.directory.task_log_path(1, 2).write_text(
+        "".join(f"slurmslice {k} {head}{slot}{exits.get(k, f' exit={code}')}\n" for k in kinds)
+    )
+    said = typed("status", "demo")
+    (told,) = [one for one in typed.json("status", "demo")["slices"] if one["key"] == "2"]
+    assert (told["state"], "usually" in told["reason"]) == (state, code > 1)
+    assert advice in said
+    assert "slurmslice resubmit demo" in said
+
+
+# -- named slices ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "left"),
+    [
+        (("0-5",), {"RUNNING": "3", "PENDING": "4-5", "COMPLETED": "1"}),
+        (("0", "3"), {"RUNNING": "3"}),
+        (("0", "1", "--dry-run"), {"COMPLETED": "1"}),
+        (("0-3", "--state", "COMPLETED"), {"FAILED": "0", "RUNNING": "3", "CANCELLED": "2"}),
+        (("0",), None),
+        ((), None),
+    ],
+)
+def test_a_named_slice_that_is_not_resubmitted_is_told(
+    new_run: NewRun,
+    engine: FakeEngine,
+    typed: Typed,
+    words: tuple[str, ...],
+    left: dict[str, str] | None,
+) -> None:
+    """It has not ended, or not failed. Slices that nobody named are not listed."""
+    submit(new_run("0-5"), ALL, {}, "submit")
+    for index, state in enumerate((State.FAILED, State.COMPLETED, State.CANCELLED)):
+        engine.end("100", index, state)
+    engine.jobs["100"].tasks[3] = TaskReport(State.RUNNING, "RUNNING")
+    typed("resubmit", "demo", *words)
+    assert typed.code == 0
+    assert [note["states"] for note in typed.noted("named-left-out")] == ([left] if left else [])
+
+
+@pytest.mark.parametrize("more", [(), ("--dry-run",)])
+def test_a_named_slice_that_cannot_be_cancelled_is_told(
+    new_run: NewRun, engine: FakeEngine, typed: Typed, more: tuple[str, ...]
+) -> None:
+    """It has ended."""
+    submit(new_run("0-5"), ALL, {}, "submit")
+    for index, state in enumerate((State.FAILED, State.COMPLETED)):
+        engine.end("100", index, state)
+    typed("cancel", "demo", "0-3", *more)
+    (note,) = typed.noted("named-left-out")
+    assert note["states"] == {"COMPLETED": "1", "FAILED": "0"}
+    typed("cancel", "demo", *more)
+    assert not typed.noted("named-left-out")

@@ -450,7 +450,7 @@ def test_several_slices_and_earlier_attempts(
     said = typed("logs", "demo", "0-1", "2")
     assert all(word in said for word in ("first 0", "second 1", "first 2"))
     assert "first 1" not in said
-    assert typed.noted("earlier-attempts") == [{"attempts": 1}]
+    assert typed.noted("earlier-logs") == [{"logs": 1}]
     assert "--all" in said
     said = typed("logs", "demo", "1", "--all")
     assert said.index("first 1") < said.index("second 1")

@@ -22,6 +22,9 @@ DRY = ("run", "--dry-run", "-a", "0-3")
         ("--tasks-per-node", "--ntasks-per-node"), ("--chunk_size", "--pack"),
         ("--dryrun", "--dry-run"),
         ("--WallTime", "-t TIME"), ("-P", "--throttle"),
+        ("--local", "--engine local"), ("--no-slurm", "--engine local"),
+        ("--failed", "--state FAIL"), ("--only-failed", "--state FAIL"),
+        ("--tail", "logs RUN KEY -f"), ("--kill", "slurmslice cancel"),
     ],
 )  # fmt: skip
 def test_an_option_of_another_program_has_a_meaning(option: str, ours: str) -> None:
@@ -48,6 +51,11 @@ def test_other_options_have_none(option: str) -> None:
         ("status demo --joblog", "--slices"),
         ("watch demo --dryrun", "--dry-run"),
         ("throttle demo 3 --resume", "slurmslice run RUN"),
+        ("run --local -a 0-3 -- true", "--engine local"),
+        ("logs demo --failed", "--state FAIL"),
+        ("status demo --failures", "--state FAIL"),
+        ("logs demo 1 --tail", "slurmslice logs RUN KEY -f"),
+        ("run demo --kill", "slurmslice cancel RUN"),
     ],
 )
 def test_each_verb_names_our_option(line: str, ours: str, new_run: NewRun, typed: Typed) -> None:
@@ -57,6 +65,19 @@ def test_each_verb_names_our_option(line: str, ours: str, new_run: NewRun, typed
     assert typed.code == 2
     assert ours in said
     assert said.count("Did you mean") == 1
+
+
+@pytest.mark.parametrize(
+    ("verb", "ours"),
+    [("tail", "logs -f"), ("kill", "cancel"), ("scancel", "cancel"), ("squeue", "status"),
+     ("failed", "logs RUN --state FAIL"), ("sbatch", "submit"), ("rerun", "resubmit"),
+     ("cat", "logs"), ("resume", "run")],
+)  # fmt: skip
+def test_a_verb_of_another_program_has_a_meaning(verb: str, ours: str, typed: Typed) -> None:
+    """The nearest spelling alone would suggest another verb, or none."""
+    said = typed(verb, "demo", "3")
+    assert (typed.code, typed.error) == (2, "unknown-verb")
+    assert f"Did you mean {ours}?" in said
 
 
 @pytest.mark.parametrize("verb", ["", "run", "status", "resubmit", "watch", "runs", "doctor"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import chain
 
 import click
@@ -18,7 +18,7 @@ from slurmslice.cli.options.common import (
 )
 from slurmslice.cli.output.console import emit_note
 from slurmslice.cli.output.refresh import refresh, wait_for_doubts_with_note
-from slurmslice.reports.counts import count_text, key_ranges
+from slurmslice.reports.counts import count_text, counts_by_state, key_ranges
 from slurmslice.run.run import Run
 from slurmslice.system.shell_quoting import quote_words
 
@@ -55,7 +55,18 @@ def command(words: tuple[str, ...], dry_run: bool) -> int:
         words = ("slurmslice", "resubmit", run.record.name, "--state", "CANCELLED", *named)
         back = quote_words(words)
         emit_note("how-to-resubmit", f"To submit them again: {back}", command=back)
+    if unfinished_rows:
+        _note_ended(run, set(rows or ()).difference(unfinished_rows))
     return 0
+
+
+def _note_ended(run: Run, rows: Collection[int]) -> None:
+    """Name the slices that a person named and that had ended before."""
+    if rows:
+        now = counts_by_state(run, rows)
+        states = ", ".join(f"{len(c.rows)} {c.state} ({c.keys})" for c in now)
+        message = f"Left out, because they have ended: {states}."
+        emit_note("named-left-out", message, states={str(c.state): c.keys for c in now})
 
 
 def _note_shared(run: Run, rows: Sequence[int]) -> None:

@@ -175,6 +175,7 @@ class SbatchCommand(click.Command):
         try:
             return self._parse_once(ctx, args)
         except click.NoSuchOption as why:
+            ctx.meta["local"] = locate_run.typed_engine(args) == "local"
             raise UnknownOption(why.option_name, ctx) from why
 
     def _parse_once(self, ctx: click.Context, args: list[str]) -> list[str]:

@@ -38,11 +38,15 @@ class UnknownOption(click.NoSuchOption):
         self._meant = hint_for_other_verb(ctx, name) or option_meant(name)
         super().__init__(name, None, None if self._meant else near or None, ctx)
         self._silence: str = ctx.meta.get("silence", "")
+        self._is_local: bool = ctx.meta.get("local", False)
 
     def format_message(self) -> str:
         """Return click's message and our advice."""
         if self._meant:
             return f"{super().format_message()}\n{self._meant}"
+        known = "slurmslice knows its own options, and sbatch's from Slurm 20.11 to 26.05"
+        if self._silence and self._is_local:  # a run on this machine needs no sbatch
+            return f"{super().format_message()}\n{known}."
         more = (
             f"sbatch did not list its options: {self._silence.rstrip('.')}."
             if self._silence
@@ -50,8 +54,7 @@ class UnknownOption(click.NoSuchOption):
         )
         return (
             f"{super().format_message()}\n"
-            "slurmslice knows its own options, and sbatch's from Slurm 20.11 to 26.05; "
-            f"{more}\nTo pass an option to sbatch anyway: --sbatch NAME=VALUE"
+            f"{known}; {more}\nTo pass an option to sbatch anyway: --sbatch NAME=VALUE"
         )
 
 

@@ -15,7 +15,7 @@ from slurmslice.plan.run_script import library_note
 from slurmslice.reports.code_versions import other_code_note
 from slurmslice.reports.counts import count_text, counts_by_state, key_ranges
 from slurmslice.run.run import Run
-from slurmslice.status.exit_reason import is_setup_reason
+from slurmslice.status.exit_reason import is_not_executable, is_not_found, is_setup_reason
 from slurmslice.status.reconcile import is_unknown_to_slurm
 from slurmslice.status.states import FAILED_STATES, IN_FLIGHT_STATES, State
 from slurmslice.system.shell_quoting import quote
@@ -230,10 +230,20 @@ def _how_to_submit_waiting(run: Run) -> str:
 
 def _place_to_repair(run: Run) -> str:
     """Return the file that probably caused failures; empty if no command failed."""
-    why = run.statuses.reasons(run.statuses.rows_in({State.FAILED}))
-    if not why:
-        return ""
+    why = run.statuses.reasons(run.statuses.rows_in({State.FAILED, State.CHECK_FAILED}))
     script = quote(relative_path(run.directory.script))
+    if any(map(is_not_found, why)):
+        return (
+            f"in {script}, give the whole path of the command, or load its module or environment\n"
+            "             (resubmit uses the edited script)"
+        )
+    if any(map(is_not_executable, why)):
+        return (
+            f"chmod +x FILE; or name its interpreter in {script}: bash FILE, python FILE\n"
+            "             (resubmit uses the edited script)"
+        )
+    if not run.statuses.rows_in({State.FAILED}):
+        return ""
     if any(map(is_setup_reason, why)):
         return f"the setup in {script} (resubmit uses the edited script)"
     return f"the program, or {script} (resubmit uses the edited script)"
