@@ -15,6 +15,7 @@ from slurmslice.actions.follow import FollowOptions, follow
 from slurmslice.actions.poll import PollResult, poll
 from slurmslice.actions.submit_queued import SubmitOutcome
 from slurmslice.actions.watch import watch
+from slurmslice.cli.output.blocked_slices import notes_on_blocked_slices
 from slurmslice.cli.output.console import (
     emit_note,
     print_note,
@@ -26,7 +27,6 @@ from slurmslice.cli.output.preview import note_how_to_return, print_accepted
 from slurmslice.cli.output.progress_line import progress_line
 from slurmslice.cli.output.summary import (
     note_on_throttle,
-    notes_on_blocked_slices,
     print_summary,
     run_exit_code,
     suggest_options,
