@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from slurmslice import sbatch
 from slurmslice.errors import BadInputError, DamagedRunError
 from slurmslice.notes import Note
 from slurmslice.run.directory import RunDirectory, read_required_file, sha256_hex
@@ -73,6 +74,8 @@ def check_script(run: Run, script: RunScript) -> None:
         line = text[: text.index("\r\n")].count("\n") + 1
         raise carriage_return_error(str(run.directory.script), line)
     _check_interpreter(run, text)
+    if mail := script.request.get("mail-type"):  # sbatch drops a wrong value without a word
+        sbatch.check_option("mail-type", mail)
     _check_source_line(run, text)
     # `bash -n` reports extglob patterns (bash(1), shopt) as errors, because it does not set it.
     if "extglob" not in text:

@@ -154,8 +154,7 @@ class SbatchCommand(click.Command):
         args, _, words = split_at_dashes(args)
         ctx.meta["words"] = tuple(words)
         rest = self._parse_known(ctx, args)
-        given = (self.checked(name, value) for name, value in pop_sbatch_options(ctx))
-        ctx.meta["sbatch"] = ResourceRequest.of(given)
+        ctx.meta["sbatch"] = ResourceRequest.of(pop_sbatch_options(ctx, self.checked))
         sbatch.check_conflicts(ctx.meta["sbatch"].options)
         return rest
 
