@@ -160,7 +160,7 @@ def _follow(run: Run, row: int, newest: Submission, request: LogRequest) -> None
 def _note_wait(run: Run, row: int, key: str) -> None:
     """Say that a slice that is followed has not begun, and what it waits for."""
     state, name = run.statuses[row].state, quote(run.record.name)
-    message = f"{key} has not begun ({state}: {run.reason_of(row)}). To end the wait: Ctrl-C"
+    message = f"{key} does not run ({state}: {run.reason_of(row)}). To end the wait: Ctrl-C"
     if state is State.WAITING:
         message += f"\nTo submit waiting slices, in another terminal: slurmslice run {name}"
     emit_note("log-not-begun", message, key=key, state=state)
