@@ -18,7 +18,7 @@ from slurmslice.sbatch.ignored_lines import find_ignored_lines
 from slurmslice.sbatch.resource_request import ResourceRequest
 from slurmslice.script.source_line import find_source_line
 from slurmslice.spec.packing import throttle_in_tasks
-from slurmslice.system.line_ends import carriage_return_error
+from slurmslice.system.line_ends import byte_order_mark_error, carriage_return_error
 from slurmslice.system.shell_quoting import quote, quote_words
 
 
@@ -70,6 +70,8 @@ def check_script(run: Run, script: RunScript) -> None:
     check_library(run)
     if not run.directory.script_edited:
         return
+    if text.startswith("\ufeff"):
+        raise byte_order_mark_error(str(run.directory.script))
     if "\r\n" in text:
         line = text[: text.index("\r\n")].count("\n") + 1
         raise carriage_return_error(str(run.directory.script), line)
