@@ -31,7 +31,7 @@ from slurmslice.system.shell_quoting import quote
 @click.argument("names", nargs=-1, metavar="[RUN] KEY...")
 @state_option
 @click.option("-f", "--follow", is_flag=True, help="Print new output until the slice has ended.")
-@click.option("--all", "every", is_flag=True, help="Show earlier attempts too, in order.")
+@click.option("--all", "every", is_flag=True, help="Show earlier starts too, in order.")
 @click.option("--task", is_flag=True, help="Show the log of the array task and of slurmstepd.")
 @click.option("--path", "only_path", is_flag=True, help="Print only the paths of the files.")
 def command(
