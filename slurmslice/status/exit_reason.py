@@ -196,10 +196,8 @@ def _may_match(report: TaskReport, code: int) -> bool:
 def check_failed_report(report: TaskReport, own: SlotProgress) -> tuple[TaskReport, str]:
     """Return the report and the reason of a slice whose check failed."""
     failed = replace(report, state=State.CHECK_FAILED, exit_code=0, signal=None)
-    return (
-        failed,
-        f"exit 0, but {own.check_file or f'its check exited {explain_code(own.check_exit)}'}",
-    )
+    fault = own.check_file or f"its check exited {explain_code(own.check_exit)}"
+    return failed, f"exit 0, but {fault}"
 
 
 _NOT_STARTED = {126: "a file cannot be executed", 127: "a command was not found"}
