@@ -30,6 +30,9 @@ VERBS = {
 }
 """The verbs in the order of their use. Each module is imported when its verb is called."""
 
+_VERBS_OF_JOBS = frozenset({"steward"})
+"""Verbs that only our own jobs call. No help lists them."""
+
 _SYNONYMS = {
     **dict.fromkeys(("rerun", "retry", "redo", "restart", "requeue"), "resubmit"),
     **dict.fromkeys(("kill", "stop", "abort"), "cancel"),
@@ -83,7 +86,7 @@ class LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the module of a verb; None if there is no such verb."""
-        if cmd_name not in VERBS:
+        if cmd_name not in VERBS and cmd_name not in _VERBS_OF_JOBS:
             return None
         import importlib
 
@@ -99,7 +102,7 @@ class LazyGroup(click.Group):
         Raises:
             UnknownVerb: there is no such verb; the message names the nearest one.
         """
-        if args and args[0] not in VERBS:
+        if args and args[0] not in VERBS and args[0] not in _VERBS_OF_JOBS:
             import difflib
 
             near = [_SYNONYMS[args[0]]] if args[0] in _SYNONYMS else []

@@ -16,6 +16,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from slurmslice.errors import DamagedRunError
+from slurmslice.run.steward_record import (
+    StewardEnded,
+    StewardEvent,
+    StewardIntent,
+    StewardSubmitted,
+)
 from slurmslice.sbatch.resource_request import NO_REQUEST, ResourceRequest
 from slurmslice.spec.code_record import NO_CODE, CodeRecord
 from slurmslice.spec.recorded_environment import RecordedEnvironment
@@ -284,12 +290,12 @@ class EndTold:
 _EVENTS = (
     *(Intent, Queued, Dequeued, Submitted, Rejected, Fenced, LateJobCancelled, SlicesReturned),
     *(Requeued, JobCarriesMore, Cancelled, Throttled, PolicyChanged, Shared, Held, Released),
-    *(Unclear, EnvironmentRecorded, EndTold),
+    *(Unclear, EnvironmentRecorded, EndTold, StewardIntent, StewardSubmitted, StewardEnded),
 )
 Event = (
     Intent | Queued | Dequeued | Submitted | Rejected | Fenced | LateJobCancelled | SlicesReturned
     | Requeued | JobCarriesMore | Cancelled | Throttled | PolicyChanged | Shared | Held | Released
-    | Unclear | EnvironmentRecorded | EndTold
+    | Unclear | EnvironmentRecorded | EndTold | StewardEvent
 )  # fmt: skip
 
 

@@ -27,6 +27,13 @@ from slurmslice.run.journal import (
     Throttled,
     Unclear,
 )
+from slurmslice.run.steward_record import (
+    Steward,
+    StewardEnded,
+    StewardIntent,
+    StewardSubmitted,
+    steward_after,
+)
 from slurmslice.run.submission import Submission, SubmissionStatus
 from slurmslice.sbatch.array_expression import ArrayExpression, compress_indices, parse_array
 from slurmslice.sbatch.options import FIRST_ONLY
@@ -66,6 +73,7 @@ class JournalState:
             changed options, None if there were none.
         environment: the newest recorded environment; None: that of the creation of the run.
         end_told: the ways by which the person was told the present end of the run.
+        steward: the newest steward; None if there was none.
     """
 
     submissions: dict[int, Submission]
@@ -92,6 +100,7 @@ class JournalState:
     before_repairs: dict[int, tuple[int, ResourceRequest | None]] = field(default_factory=dict)
     environment: RecordedEnvironment | None = None
     end_told: frozenset[str] = frozenset()
+    steward: Steward | None = None
     _before: dict[int, _UndoRecord] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -171,6 +180,8 @@ class JournalState:
                 self.end_told = told if event.failed else told | {event.way}
             case Throttled() | PolicyChanged() | Held() | Released() | EnvironmentRecorded():
                 self._set_policy(event)
+            case StewardIntent() | StewardSubmitted() | StewardEnded():
+                self.steward = steward_after(self.steward, event)
         return NO_ROWS
 
     def _set_policy(

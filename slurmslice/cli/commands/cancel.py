@@ -9,6 +9,7 @@ import click
 
 from slurmslice.actions.cancel import cancel, rows_to_cancel, shared_rows, wait_until_noticed
 from slurmslice.actions.open_run import open_run
+from slurmslice.actions.steward import end_steward
 from slurmslice.cli.options import locate_run
 from slurmslice.cli.options.common import (
     KeysCommand,
@@ -31,6 +32,8 @@ def command(words: tuple[str, ...], dry_run: bool) -> int:
     directory, keys = locate_run.find_run_and_keys(words, changing=True)
     run = open_run(directory, changing=True, read_only=dry_run)
     rows = keys_from_words(run, keys)
+    if rows is None and not dry_run and (job := end_steward(run, "cancelled")):
+        emit_note("steward-cancelled", f"Job {job}, which followed the run, is cancelled.", job=job)
     refresh(run)
     wait_for_doubts_with_note(run)
     if dry_run:

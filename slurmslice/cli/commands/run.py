@@ -10,6 +10,7 @@ import click
 from slurmslice.actions.create import make_record
 from slurmslice.actions.follow import FollowOptions, record_policy
 from slurmslice.actions.open_run import choose_engine, open_run
+from slurmslice.actions.steward import needs_slurm_error, stewards_of
 from slurmslice.actions.submit import choose_waiting, find_requeued_before
 from slurmslice.cli.commands.new_run import create_or_replace_run, find_existing
 from slurmslice.cli.options import locate_run
@@ -22,6 +23,7 @@ from slurmslice.cli.options.new_run_options import (
     is_typed,
     new_run_options,
 )
+from slurmslice.cli.options.steward_options import parse_steward_sbatch
 from slurmslice.cli.output.console import emit_note
 from slurmslice.cli.output.live_progress import follow_live
 from slurmslice.cli.output.preview import relative_path, show_preview
@@ -33,6 +35,7 @@ from slurmslice.cli.output.submissions import (
     show_plan,
     use_new_environment,
 )
+from slurmslice.cli.output.unattended import note_steward_planned, start_unattended
 from slurmslice.engines.protocol import TaskLimits
 from slurmslice.errors import BadInputError
 from slurmslice.plan.plan import Plan
@@ -67,6 +70,8 @@ def command(
     max_attempts: int | None,
     interval: float | None,
     new_env: bool,
+    unattended: bool,
+    steward_sbatch: str,
 ) -> int:
     """Submit slices, follow them until all have ended, and report.
 
@@ -77,27 +82,36 @@ def command(
     slices that are not submitted yet.
     """
     _refuse_contradiction(options, max_attempts)
+    steward = parse_steward_sbatch(steward_sbatch)
     if run_name:
         run = _open_existing(run_name, options, read_only=dry_run)
         options.rules(run.record.cause)  # refused before anything is recorded
+        if unattended:
+            stewards_of(run)
         if new_env:
             use_new_environment(run)
         _record_failure_limit(run, options.max_failures)
         plan: Plan | None = _plan(run, options.sbatch)
     else:
-        opened = _open_new(options, max_attempts, dry_run=dry_run)
+        opened = _open_new(options, max_attempts, dry_run=dry_run, unattended=unattended)
         if opened is None:
+            if unattended:
+                note_steward_planned(steward)
             return 0
         run, plan = opened
     _record_repair(run, options, max_attempts)
     if run.directory.read_only and plan:
         show_plan(run, plan, nothing_waits)
+        if unattended:
+            note_steward_planned(steward)
         return 0
+    if unattended:
+        return start_unattended(run, plan, steward)
     return follow_live(run, FollowOptions(interval=interval, plan=plan))
 
 
 def _open_new(
-    options: NewRunOptions, max_attempts: int | None, *, dry_run: bool
+    options: NewRunOptions, max_attempts: int | None, *, dry_run: bool, unattended: bool
 ) -> tuple[Run, Plan | None] | None:
     """Create the described run, or open it if it exists.
 
@@ -118,6 +132,8 @@ def _open_new(
     new = options.read(policy.max_attempts)
     path = locate_run.new_run_path(new.spec.name, options.run_dir)
     engine = choose_engine(options.engine, path)
+    if unattended and engine.stewards is None:
+        raise needs_slurm_error()
     record, silence = make_record(new, engine)
     same, replaced = find_existing(path, record, engine)
     if same:

@@ -24,6 +24,7 @@ from slurmslice.cli.options.common import (
 )
 from slurmslice.cli.options.packing_options import parse_packing
 from slurmslice.cli.options.slice_options import SLICE_OPTIONS, read_slices
+from slurmslice.cli.options.steward_options import STEWARD_OPTIONS
 from slurmslice.cli.options.task_id_mentions import refuse_task_id
 from slurmslice.cli.output.console import emit_note, printable_line
 from slurmslice.cli.output.preview import relative_path
@@ -173,6 +174,7 @@ _FOLLOW_OPTIONS: tuple[Callable[..., Any], ...] = (
         "--interval", type=seconds, metavar="SECONDS",
         help="Seconds between two polls. Default: 1 at first, and up to 60 later.",
     ),
+    *STEWARD_OPTIONS,
 )  # fmt: skip
 
 EPILOG = (
@@ -203,7 +205,10 @@ TYPED_ONCE = frozenset({"shell", "setup", "check", *(form.option.name for form i
 """The parameters that may not be typed twice. The last value of others counts, so that an alias of
 the person's shell can have defaults."""
 
-_POLICY = {"max_failures", "same_code", "retry", "on", "budget", "max_attempts", "interval"}
+_POLICY = {
+    *("max_failures", "same_code", "retry", "on", "budget", "max_attempts", "interval"),
+    *("unattended", "steward_sbatch"),
+}
 """The parameters that may also be given for an existing run."""
 
 _NOT_IN_SETTINGS = {"profile"}
@@ -221,7 +226,7 @@ def new_run_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def follow_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a verb the options for a run that it follows: ``--max-attempts``, ``--interval``."""
+    """Give a verb the options for a run that it follows: ``--max-attempts`` and others."""
     return _with_options(function, _FOLLOW_OPTIONS)
 
 

@@ -1,0 +1,60 @@
+"""An unattended run: submit what can be submitted, see to its steward, and tell of it."""
+
+from __future__ import annotations
+
+from slurmslice.actions.follow import FollowOptions, follow_step, is_done
+from slurmslice.actions.poll import poll
+from slurmslice.actions.steward import StewardInPlace, ensure_steward
+from slurmslice.cli.output.console import emit_note, print_note
+from slurmslice.cli.output.preview import print_accepted
+from slurmslice.cli.output.summary import notes_on_silence, print_summary, run_exit_code
+from slurmslice.plan.plan import Plan
+from slurmslice.run.run import Run
+from slurmslice.sbatch.resource_request import ResourceRequest
+from slurmslice.system.shell_quoting import quote
+
+
+def start_unattended(run: Run, plan: Plan | None, options: ResourceRequest) -> int:
+    """Submit what ``run`` would submit now, see to a steward, and return the exit code.
+
+    Args:
+        run: the run.
+        plan: a plan to execute first; None for none.
+        options: the person's options for the steward's job.
+    """
+    polled = poll(run)
+    outcome = follow_step(run, FollowOptions(plan=plan))
+    print_accepted(run, outcome.accepted)
+    if outcome.accepted:
+        polled = poll(run)
+    for found in (*polled.notes, *notes_on_silence(polled)):
+        print_note(found)
+    outcome.raise_error(ignore_temporary=bool(run.submissions_in_flight()))
+    if is_done(run, FollowOptions()):
+        print_summary(run)
+        return run_exit_code(run)
+    note_steward(run, ensure_steward(run, options))
+    return 0
+
+
+def note_steward(run: Run, found: StewardInPlace) -> None:
+    """Say which job is the steward, where it runs, and what wakes it."""
+    job, name = found.steward.job, quote(run.record.name)
+    look = f"To look: slurmslice status {name}. To end all: slurmslice cancel {name}"
+    if not found.is_new:
+        message = f"Job {job} follows this run already. {look}"
+        emit_note("steward-there", message, job=job)
+        return
+    where = f"the partition {found.partition}" if found.partition else "the default partition"
+    message = f"Job {job} follows the run (1 CPU in {where}). It runs when {found.wake}. {look}"
+    emit_note("steward-submitted", message, job=job, partition=found.partition)
+
+
+def note_steward_planned(options: ResourceRequest) -> None:
+    """Say in a dry run that a steward would be submitted, and with which options of the person."""
+    more = f" with {options}" if options else " in the default partition"
+    message = (
+        f"Would submit a steward{more}: a job of 1 CPU that follows the run. It runs for some "
+        "seconds when a slice fails, when an array has ended, or after half an hour."
+    )
+    emit_note("would-submit-steward", message, options=str(options))
