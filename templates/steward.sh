@@ -79,6 +79,7 @@ put_back() {
   exit 0
 }
 
+say "Round ${SLURM_RESTART_COUNT:-0} of job $job on ${HOSTNAME:-this node}"
 forget_this_job
 do_round
 put_back

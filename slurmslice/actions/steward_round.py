@@ -28,9 +28,13 @@ from slurmslice.policy.steward_wake import NOTHING, Wake
 from slurmslice.run.run import Run
 from slurmslice.run.steward_folder import StewardFolder
 from slurmslice.run.steward_record import Round, StewardEnded, StewardSubmitted
+from slurmslice.status.states import State
 
 TRY_FOR_S = 300.0
 """Seconds for which a round asks a controller that does not answer."""
+
+ENDS_AFTER_S = 20
+"""Seconds for which a round waits until the ends of tasks are known."""
 
 DONE, HELD = "done", "held"
 """The reasons of a usual end."""
@@ -118,7 +122,7 @@ def _one_try(run: Run, token: str, job: str) -> RoundResult:
     Raises:
         NoAnswerError: the queue did not answer.
     """
-    polled, held = poll(run), run.journal_state.held
+    polled, held = _poll_until_ends_are_known(run), run.journal_state.held
     wake_now(run)  # if the queue does not answer, nothing is decided
     if silences := polled.no_answer_reasons:
         result = RoundResult(polled=polled, trouble="; ".join(dict.fromkeys(silences)))
@@ -136,6 +140,16 @@ def _one_try(run: Run, token: str, job: str) -> RoundResult:
     changed = bool(outcome.accepted or outcome.queued) or held != run.journal_state.held
     result = RoundResult("", NOTHING, tuple(outcome.accepted), polled, trouble)
     return _record(run, job, result, changed=changed)
+
+
+def _poll_until_ends_are_known(run: Run) -> PollResult:
+    """Poll, for a while again: the task whose end woke the steward has often not quite ended."""
+    for _ in range(ENDS_AFTER_S):
+        polled = poll(run)
+        if polled.no_answer_reasons or State.COMPLETING not in run.statuses.state_counts():
+            break
+        run.engine.wait(1.0)
+    return polled
 
 
 def _act(run: Run) -> tuple[SubmitOutcome, str, bool]:
@@ -178,7 +192,8 @@ def _record(run: Run, job: str, result: RoundResult, *, changed: bool) -> RoundR
         wake, changed = Wake(max(pause_s, 600)), False
         result = RoundResult("", wake, result.accepted, result.polled, silence.message)
     with run.directory.lock("run"):
-        _add_round(run, Round(now, job, changed, str(wake), result.trouble))
+        not_before = now + wake.pause_s if wake.pause_s else 0.0
+        _add_round(run, Round(now, job, changed, str(wake), result.trouble, not_before))
     return RoundResult("", wake, result.accepted, result.polled, result.trouble)
 
 

@@ -59,8 +59,7 @@ class Wake:
         shown = ", ".join(arrays[:3]) + (" …" if len(arrays) > 3 else "")
         ended = f"{'job' if len(arrays) == 1 else 'one of the jobs'} {shown} has ended"
         parts = [*(what if self.every_failure else ()), ended, "it is time for a look"]
-        later = f", {_minutes(self.pause_s)} from now or later" if self.pause_s else ""
-        return f"{', '.join(parts[:-1])}, or {parts[-1]}{later}"
+        return f"{', '.join(parts[:-1])}, or {parts[-1]}"
 
 
 NOTHING = Wake()

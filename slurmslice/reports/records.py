@@ -9,6 +9,7 @@ from slurmslice.plan.repairs import AttemptsLeft, repair_policy
 from slurmslice.policy.causes import cause_of
 from slurmslice.reports.measured import elapsed_s
 from slurmslice.reports.slice_requests import SliceRequests
+from slurmslice.reports.steward import report_steward
 from slurmslice.run.run import Run
 from slurmslice.run.slice_logs import SliceLog
 from slurmslice.status.observation import FACT_NAMES
@@ -32,10 +33,17 @@ def run_record(run: Run, rows: Collection[int] | None = None) -> Record:
         "engine": run.record.engine,
         "cluster": run.record.cluster,
         "finished": run.finished,
+        "steward": _steward(run),
         "max_attempts": repair_policy(run).max_attempts,
         "counts": {str(state): number for state, number in run.statuses.state_counts().items()},
         "slices": [slice_record(run, row, requested, attempts_left) for row in chosen],
     }
+
+
+def _steward(run: Run) -> Record | None:
+    """Return the steward as a record; None if the run has none."""
+    report = report_steward(run)
+    return report.record() if report else None
 
 
 def slice_record(

@@ -100,6 +100,7 @@ class Round:
         changed: it submitted something, or changed the run in another way.
         waits_for: what the steward waits for after it, for a person; empty if it ended.
         trouble: what went wrong, for a person; empty if nothing did.
+        not_before: the earliest time of the next round, epoch seconds; 0 if there is none.
     """
 
     at: float
@@ -107,6 +108,7 @@ class Round:
     changed: bool
     waits_for: str = ""
     trouble: str = ""
+    not_before: float = 0.0
 
     def to_line(self) -> bytes:
         """Return its line in ``rounds.jsonl``."""

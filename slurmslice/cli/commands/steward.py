@@ -46,4 +46,6 @@ def _show(run: Run, result: RoundResult) -> None:
             print_summary(run)
         emit_note("steward-ends", f"The steward ends: {result.ended}.", reason=result.ended)
     else:
-        emit_note("steward-waits", f"Next round when {result.wake}.", wake=str(result.wake))
+        later = f", in {result.wake.pause_s} s or later" if result.wake.pause_s else ""
+        message = f"Next round when {result.wake}{later}."
+        emit_note("steward-waits", message, wake=" ".join(result.wake.words))
