@@ -75,8 +75,12 @@ put_back() {
     sleep 30
   done
   say "Another job is submitted instead, and goes on."
-  slurmslice steward "$run" "$token" "$job" --chain
-  exit 0
+  for _ in 1 2 3 4 5; do
+    ! slurmslice steward "$run" "$token" "$job" --chain || exit 0
+    sleep 30
+  done
+  say "Nobody follows the run any more. To go on: slurmslice run $run --unattended"
+  exit 1
 }
 
 say "Round ${SLURM_RESTART_COUNT:-0} of job $job on ${HOSTNAME:-this node}"

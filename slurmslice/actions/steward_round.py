@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 
 from slurmslice.actions.follow import (
@@ -13,7 +14,13 @@ from slurmslice.actions.follow import (
     raise_lasting_fault,
 )
 from slurmslice.actions.poll import PollResult, poll
-from slurmslice.actions.steward import settle_doubt, stewards_of, submit_steward, wake_now
+from slurmslice.actions.steward import (
+    NEVER_ARRIVED,
+    settle_doubt,
+    stewards_of,
+    submit_steward,
+    wake_now,
+)
 from slurmslice.actions.steward_end import at_steward_end
 from slurmslice.actions.submit_queued import AcceptedSubmission, SubmitOutcome
 from slurmslice.errors import (
@@ -24,10 +31,10 @@ from slurmslice.errors import (
     UnusableSlurmError,
 )
 from slurmslice.policy.steward_rounds import next_pause_s
-from slurmslice.policy.steward_wake import NOTHING, Wake
+from slurmslice.policy.steward_wake import LEAST_PAUSE_S, NOTHING, Wake
 from slurmslice.run.run import Run
 from slurmslice.run.steward_folder import StewardFolder
-from slurmslice.run.steward_record import Round, StewardEnded, StewardSubmitted
+from slurmslice.run.steward_record import Round, Steward, StewardEnded, StewardSubmitted
 from slurmslice.status.states import State
 
 TRY_FOR_S = 300.0
@@ -184,8 +191,8 @@ def _record(run: Run, job: str, result: RoundResult, *, changed: bool) -> RoundR
     Raises:
         NoAnswerError: the queue did not answer.
     """
-    folder, now = StewardFolder(run.directory.path), run.clock()
-    pause_s = next_pause_s([*folder.rounds(), Round(now, job, changed)], now)
+    now = run.clock()
+    pause_s = next_pause_s([*_rounds(run), Round(now, job, changed)], now)
     try:
         wake = wake_now(run, pause_s)
     except NoAnswerError as silence:
@@ -204,24 +211,34 @@ def _add_round(run: Run, done: Round) -> None:
 def submit_successor(run: Run, token: str, job: str) -> str:
     """Submit the next steward, where Slurm does not put this one back; return its job id.
 
+    Empty if none is needed: the steward has ended, or another job is the steward.
+
     Raises:
         EngineError: Slurm refused it, or did not answer.
     """
     run.environ = stewards_of(run).environ_of_person(run.environ)
-    folder = StewardFolder(run.directory.path)
-    now = run.clock()
-    wake = wake_now(run, max(next_pause_s(folder.rounds(), now), 120))
-    with run.directory.lock("run"):
-        run.reload()
-        steward = run.journal_state.steward
-        if steward is None or steward.token != token or steward.ended:
-            return ""
-        if folder.claiming_job() not in {"", job}:
-            return ""
-        try:
-            return submit_steward(run, wake, steward.intent.options).steward.job
-        except SubmissionUnknownError:
-            pass
-    settle_doubt(run)
-    found = run.journal_state.steward
-    return found.job if found else ""
+    for _ in range(_CHAIN_TRIES):
+        settle_doubt(run)
+        wake = wake_now(run, max(next_pause_s(_rounds(run), run.clock()), LEAST_PAUSE_S))
+        with run.directory.lock("run"), contextlib.suppress(SubmissionUnknownError):
+            run.reload()
+            newest = run.journal_state.steward
+            if newest is None or not _is_followed_by(run, newest, token, job):
+                return newest.job if newest and not newest.ended else ""
+            return submit_steward(run, wake, newest.intent.options).steward.job
+    return ""
+
+
+_CHAIN_TRIES = 4
+
+
+def _is_followed_by(run: Run, newest: Steward, token: str, job: str) -> bool:
+    """Tell if a next steward is due after this job, or after one that never arrived."""
+    if newest.token != token:
+        return newest.ended == NEVER_ARRIVED
+    owner = StewardFolder(run.directory.path).claiming_job()
+    return not newest.ended and owner in {"", job}
+
+
+def _rounds(run: Run) -> list[Round]:
+    return StewardFolder(run.directory.path).rounds()

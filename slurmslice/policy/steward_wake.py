@@ -31,11 +31,16 @@ class Wake:
         pause_s: at least this time, seconds.
         dependency: any one of these events, in Slurm's words; empty for none.
         every_failure: the list names each task.
+        look_min: minutes after which the steward looks at the latest, counted from now, or from the
+            start of a slice if none has started; None if only the pause counts.
+        none_started: no slice has started.
     """
 
     pause_s: int = 0
     dependency: str = ""
     every_failure: bool = False
+    look_min: int | None = None
+    none_started: bool = False
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -58,7 +63,9 @@ class Wake:
         what = ["a slice ends" if "afterany:" in terms[0] and "_" in terms[0] else "a slice fails"]
         shown = ", ".join(arrays[:3]) + (" …" if len(arrays) > 3 else "")
         ended = f"{'job' if len(arrays) == 1 else 'one of the jobs'} {shown} has ended"
-        parts = [*(what if self.every_failure else ()), ended, "it is time for a look"]
+        looks = f"{_minutes(60 * (self.look_min or 0))} have passed"
+        looks += " since the start of a slice" if self.none_started else ""
+        parts = [*(what if self.every_failure else ()), ended, looks]
         return f"{', '.join(parts[:-1])}, or {parts[-1]}"
 
 
@@ -91,12 +98,8 @@ def make_wake(
     kind = "afterany" if any_end else "afternotok"
     terms = [f"{kind}:{task.name}" for task in tasks if names_all]
     terms += [f"afterany:{job}" for job in arrays]
-    terms.append(_heartbeat(tasks, now, max(beat * 60, pause_s)))
-    return Wake(pause_s, "?".join(terms), names_all)
-
-
-def _heartbeat(tasks: Sequence[LiveTask], now: float, seconds: float) -> str:
-    """Return the term that holds so many seconds from now, or after the start if none runs."""
-    running = max(tasks, key=lambda task: task.started_at or 0.0)
-    age = max(0.0, now - running.started_at) if running.started_at else 0.0
-    return f"after:{running.name}+{int((age + seconds) // 60)}"
+    beat = max(beat, pause_s // 60)
+    newest = max(tasks, key=lambda task: task.started_at or 0.0)
+    age_min = int(max(0.0, now - newest.started_at) // 60) if newest.started_at else 0
+    terms.append(f"after:{newest.name}+{age_min + beat}")
+    return Wake(pause_s, "?".join(terms), names_all, beat, newest.started_at is None)

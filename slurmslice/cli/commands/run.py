@@ -96,14 +96,14 @@ def command(
         opened = _open_new(options, max_attempts, dry_run=dry_run, unattended=unattended)
         if opened is None:
             if unattended:
-                note_steward_planned(steward)
+                note_steward_planned(None, steward)
             return 0
         run, plan = opened
     _record_repair(run, options, max_attempts)
     if run.directory.read_only and plan:
         show_plan(run, plan, nothing_waits)
         if unattended:
-            note_steward_planned(steward)
+            note_steward_planned(run, steward)
         return 0
     if unattended:
         return start_unattended(run, plan, steward)

@@ -118,7 +118,7 @@ def _submit_unattended(run: Run, changes: ResourceRequest, steward: ResourceRequ
     if not run.directory.read_only:
         return start_unattended(run, plan, steward)
     code = show_plan(run, plan, nothing_waits)
-    note_steward_planned(steward)
+    note_steward_planned(run, steward)
     return code
 
 

@@ -93,8 +93,17 @@ def local_time(at: float) -> str:
     return time.strftime(form, time.localtime(at))
 
 
-def note_steward_planned(options: ResourceRequest) -> None:
-    """Say in a dry run that a steward would be submitted, and with which options of the person."""
+def note_steward_planned(run: Run | None, options: ResourceRequest) -> None:
+    """Say in a dry run that a steward would be submitted, unless the run has one.
+
+    Args:
+        run: the run; None if it does not exist yet.
+        options: the person's options for the steward's job.
+    """
+    report = report_steward(run) if run else None
+    if report and report.state in {"waits", "runs"}:
+        emit_note("steward-there", f"Job {report.job} follows this run already.", job=report.job)
+        return
     more = f" with {options}" if options else " in the default partition"
     message = (
         f"Would submit a steward{more}: a job of 1 CPU that follows the run. It runs for some "
