@@ -44,7 +44,7 @@ do_round() {
   [[ ! -e $next ]] || IFS= read -r line <"$next"
   [[ $line != end ]] || exit 0
   wake=("StartTime=now+$pause_s")
-  [[ $line =~ $form ]] || return 0
+  [[ $line = wait\ * && $line =~ $form ]] || return 0
   line=${line#wait }
   IFS=' ' read -r -a wake <<<"$line"
 }
