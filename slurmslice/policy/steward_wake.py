@@ -5,6 +5,7 @@ Source: sbatch(1), ``--dependency``; ``?`` between terms means that any one suff
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -97,9 +98,18 @@ def make_wake(
     beat = HEARTBEAT_MIN if names_all else BLIND_HEARTBEAT_MIN
     kind = "afterany" if any_end else "afternotok"
     terms = [f"{kind}:{task.name}" for task in tasks if names_all]
-    terms += [f"afterany:{job}" for job in arrays]
+    terms += [f"afterany:{job}" for job in (_last_arrays(tasks) if names_all else arrays)]
     beat = max(beat, pause_s // 60)
     newest = max(tasks, key=lambda task: task.started_at or 0.0)
     age_min = int(max(0.0, now - newest.started_at) // 60) if newest.started_at else 0
     terms.append(f"after:{newest.name}+{age_min + beat}")
     return Wake(pause_s, "?".join(terms), names_all, beat, newest.started_at is None)
+
+
+def _last_arrays(tasks: Sequence[LiveTask]) -> list[str]:
+    """Return the array that probably ends last, to notice the end of the run.
+
+    If each task is named, another array that ends well is no reason to look.
+    """
+    sizes = Counter(task.job for task in tasks)
+    return [max(sorted(sizes, key=int), key=lambda job: sizes[job])]
