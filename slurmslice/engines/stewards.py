@@ -49,7 +49,7 @@ class StewardOrder:
 
 
 class Stewards(Protocol):
-    """What an engine does for stewards. Their jobs are found and cancelled as all jobs are."""
+    """The part of an engine for stewards. Their jobs are found and cancelled as others are."""
 
     def submit(self, order: StewardOrder) -> str:
         """Submit a steward's job, and return its id. Raises as ``Engine.submit``."""

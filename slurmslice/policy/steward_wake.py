@@ -1,4 +1,4 @@
-"""What wakes the steward of an unattended run: one list of dependencies, or a start time. Pure.
+"""The events that wake the steward of an unattended run: a list of dependencies, or a time. Pure.
 
 Source: sbatch(1), ``--dependency``; ``?`` between terms means that any one suffices. docs/adr/0022.
 """
@@ -26,7 +26,7 @@ LEAST_PAUSE_S = 120
 
 @dataclass(frozen=True, slots=True)
 class Wake:
-    """What the steward waits for; both must hold.
+    """The events that the steward waits for; pause and dependency must both hold.
 
     Attributes:
         pause_s: at least this time, seconds.

@@ -57,6 +57,7 @@ def _show_slurm(engine: SlurmEngine, request: ResourceRequest) -> int:
     left = "no limit" if queue_capacity.tasks is None else f"{queue_capacity.tasks} more"
     reason = f" ({queue_capacity.why})" if queue_capacity.why else ""
     print_line(f"tasks that you can submit now: {left}{reason}")
+    print_line(f"unattended runs (--unattended): {health.steward}")
     rows = [
         (
             part.name + ("*" if part.default else ""),

@@ -132,6 +132,7 @@ class SlurmEngine:
             int(settings["MaxArraySize"]),
             self._accounting((JobIdentity("1", ""),)).silence or "on",
             self._capacity.partition_health(request),
+            self._capacity.steward_health(),
         )
 
     # -- submissions ---------------------------------------------------------------------------

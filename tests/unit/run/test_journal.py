@@ -37,6 +37,7 @@ from slurmslice.run.journal import (
 )
 from slurmslice.run.journal_state import replay_events
 from slurmslice.run.statuses import STATUS_HEADER, StatusTable, format_status_lines
+from slurmslice.run.steward_record import StewardEnded, StewardIntent, StewardSubmitted
 from slurmslice.run.submission import SubmissionStatus
 from slurmslice.sbatch.resource_request import ResourceRequest
 from slurmslice.spec.code_record import CodeRecord
@@ -87,6 +88,9 @@ HISTORY: list[Event] = [
     Unclear(6, "[SITE] \udcff no", 16.0),
     Fenced(6, 17.0),
     EnvironmentRecorded(RecordedEnvironment("salt", {"A\udcff": "0123456789ab"}), 18.0),
+    StewardIntent("tok1", "x-tok1-steward", 19.0, of({"partition": "serial"})),
+    StewardSubmitted("tok1", "430", "sbatch", 19.5),
+    StewardEnded("tok1", "done", 20.0),
     intent(7, "0", code=CodeRecord({"x\udcff.py": "01234567"}, "a" * 40)),
     PolicyChanged(None, 19.0, budget="2x"),
     EndTold("mail", 20.0),
