@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from slurmslice.actions.resolve_doubts import FENCE_AFTER_S
+from slurmslice.actions.site_rules import switched_off
+from slurmslice.engines.protocol import Engine
 from slurmslice.engines.stewards import StewardOrder, Stewards
 from slurmslice.errors import (
     BadInputError,
@@ -64,12 +66,28 @@ def stewards_of(run: Run) -> Stewards:
         BadInputError: the engine has none.
     """
     if run.engine.stewards is None:
-        raise needs_slurm_error()
+        raise _needs_slurm()
     return run.engine.stewards
 
 
-def needs_slurm_error() -> BadInputError:
-    """Return the error about ``--unattended`` without Slurm."""
+def check_unattended(engine: Engine) -> None:
+    """Refuse ``--unattended`` before anything is made, if it cannot be had.
+
+    Raises:
+        BadInputError: the engine has no stewards, or the site allows none.
+    """
+    if engine.stewards is None:
+        raise _needs_slurm()
+    if why := switched_off():
+        raise BadInputError(
+            f"{why[0].upper()}{why[1:]}.",
+            "Leave out --unattended, and keep this process alive; or call `slurmslice tick`.",
+            code="unattended-off",
+            option="unattended",
+        )
+
+
+def _needs_slurm() -> BadInputError:
     return BadInputError(
         "--unattended needs Slurm: on this machine, slices run only while a process follows them.",
         "Leave out --unattended, and keep this process alive: nohup slurmslice run … &",
@@ -195,7 +213,7 @@ def _order(run: Run, token: str, name: str, place: ResourceRequest, wake: Wake) 
         "export": "ALL",
         "ntasks": "1",
         "cpus-per-task": "1",
-        "mem": f"{512 + len(run.table) // 100}M",
+        "mem": f"{512 + len(run.table) // 500}M",
         "time": str(TIME_LIMIT_MIN),
     }
     asked = ResourceRequest.of(own).overridden_by(place).overridden_by(dict(wake.options))

@@ -14,6 +14,7 @@ from slurmslice.actions.follow import (
     raise_lasting_fault,
 )
 from slurmslice.actions.poll import PollResult, poll
+from slurmslice.actions.site_rules import switched_off
 from slurmslice.actions.steward import (
     NEVER_ARRIVED,
     settle_doubt,
@@ -76,6 +77,7 @@ def do_round(run: Run, token: str, job: str) -> RoundResult:
 
     Raises:
         EngineError: the engine cannot work here, or the run is locked: nothing is recorded.
+        BadInputError: the site's file cannot be used.
     """
     run.environ = stewards_of(run).environ_of_person(run.environ)
     folder = StewardFolder(run.directory.path)
@@ -104,6 +106,9 @@ def claim_place(run: Run, token: str, job: str) -> str:
             return f"Job {owner} is the steward of this run. This one ends."
         if steward.job != job:
             run.decide(StewardSubmitted(token, job, "claimed", run.clock()))
+        if off := switched_off():
+            run.decide(StewardEnded(token, off, run.clock()))
+            return off
     return ""
 
 
@@ -182,7 +187,25 @@ def _reason_to_end(run: Run, trouble: str) -> str:
     if is_done(run, FollowOptions()):
         return HELD if run.journal_state.held and not run.finished else DONE
     in_flight = run.submissions_in_flight() or run.journal_state.unconfirmed()
-    return "" if in_flight else trouble
+    return _reason_if_stuck(run) if in_flight else trouble
+
+
+_STUCK_AFTER = 12
+"""Rounds in vain, with the queue empty of this run: at least eight hours."""
+
+
+def _reason_if_stuck(run: Run) -> str:
+    """Return why it is useless to wait: the queue has had no task of the run for hours.
+
+    Raises:
+        NoAnswerError: the queue did not answer.
+    """
+    newest = _rounds(run)[-_STUCK_AFTER:]
+    if len(newest) < _STUCK_AFTER or any(one.changed or one.trouble for one in newest):
+        return ""
+    if run.journal_state.queue or wake_now(run).dependency:
+        return ""
+    return "for hours, Slurm has had no task of this run, and some slices have no known end"
 
 
 def _record(run: Run, job: str, result: RoundResult, *, changed: bool) -> RoundResult:

@@ -10,7 +10,7 @@ import click
 from slurmslice.actions.create import make_record
 from slurmslice.actions.follow import FollowOptions, record_policy
 from slurmslice.actions.open_run import choose_engine, open_run
-from slurmslice.actions.steward import needs_slurm_error, stewards_of
+from slurmslice.actions.steward import check_unattended
 from slurmslice.actions.submit import choose_waiting, find_requeued_before
 from slurmslice.cli.commands.new_run import create_or_replace_run, find_existing
 from slurmslice.cli.options import locate_run
@@ -87,7 +87,7 @@ def command(
         run = _open_existing(run_name, options, read_only=dry_run)
         options.rules(run.record.cause)  # refused before anything is recorded
         if unattended:
-            stewards_of(run)
+            check_unattended(run.engine)
         if new_env:
             use_new_environment(run)
         _record_failure_limit(run, options.max_failures)
@@ -132,8 +132,8 @@ def _open_new(
     new = options.read(policy.max_attempts)
     path = locate_run.new_run_path(new.spec.name, options.run_dir)
     engine = choose_engine(options.engine, path)
-    if unattended and engine.stewards is None:
-        raise needs_slurm_error()
+    if unattended:
+        check_unattended(engine)
     record, silence = make_record(new, engine)
     same, replaced = find_existing(path, record, engine)
     if same:

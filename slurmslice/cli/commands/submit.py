@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import click
 
 from slurmslice.actions.open_run import open_run
-from slurmslice.actions.steward import stewards_of
+from slurmslice.actions.steward import check_unattended
 from slurmslice.actions.submit import ChooseRows, choose_waiting, find_requeued_before
 from slurmslice.cli.options import locate_run
 from slurmslice.cli.options.common import (
@@ -100,7 +100,7 @@ def _refuse_choice(run: Run, keys: Sequence[str], only: str | None) -> None:
     Raises:
         BadInputError: slices were named, or the engine has no stewards.
     """
-    stewards_of(run)
+    check_unattended(run.engine)
     if keys or only:
         raise BadInputError(
             "--unattended submits all slices of the run, as they fit.",

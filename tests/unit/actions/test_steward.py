@@ -379,6 +379,83 @@ def test_what_only_a_person_can_remove_is_told(
     assert "environment-differs" in do_round(run, token, job).ended
 
 
+def test_it_does_not_wait_for_ever_for_a_task_that_slurm_lost(
+    new_run: Callable[..., Run], fakes: FakeStewards, engine: FakeEngine
+) -> None:
+    """After hours without a task in the queue it ends, and says so."""
+    run = new_run("0-2")
+    token, job = in_place(run, fakes)
+    do_round(run, token, job)
+    for index in (0, 1):
+        engine.end("100", index, State.COMPLETED)
+    del engine.jobs["100"].tasks[2]
+    ends = [do_round(run, token, job).ended for _ in range(14)]
+    assert ends[:12] == [""] * 12
+    assert any(ends)
+    assert not engine.jobs.keys() - {"100"}
+
+
+# -- the site ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def site_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The place of the site's file, which does not exist yet."""
+    path = tmp_path / "site.toml"
+    monkeypatch.setattr("slurmslice.actions.site_rules.SITE_FILE", path)
+    return path
+
+
+OFF = '[site]\nunattended = "off"\ncontact = "hpc@example.org"\nof-a-newer-version = 1\n'
+
+
+def test_a_site_switches_unattended_runs_off(
+    site_file: Path, engine: FakeEngine, fakes: FakeStewards, typed: Typed
+) -> None:
+    """Before anything is made; also for an existing run. Other commands do not read the file."""
+    site_file.write_text(OFF)
+    typed("run", "--unattended", "-a", "0-2", "--name", "x", "--", "true", "{}")
+    assert (typed.code, typed.error) == (2, "unattended-off")
+    assert not (typed.folder / "runs").exists()
+    typed("render", "-a", "0-2", "--name", "x", "--", "true", "{}")
+    assert typed.code == 0
+    for verb in ("run", "submit"):
+        assert "hpc@example.org" in typed(verb, "x", "--unattended")
+        assert typed.error == "unattended-off"
+    assert not engine.jobs
+    typed("submit", "x")
+    assert typed.code == 0
+
+
+def test_a_steward_ends_when_the_site_says_off(
+    site_file: Path, new_run: Callable[..., Run], fakes: FakeStewards, engine: FakeEngine
+) -> None:
+    """It is read in each round. What is in flight goes on."""
+    run = new_run("0-2")
+    token, job = in_place(run, fakes)
+    do_round(run, token, job)
+    site_file.write_text(OFF)
+    assert str(site_file) in do_round(run, token, job).ended
+    assert next_of(run) == "end\n"
+    assert not engine.cancelled
+    (ended,) = recorded(run, StewardEnded)
+    assert isinstance(ended, StewardEnded)
+
+
+@pytest.mark.parametrize(
+    "text", ["[site", "site = 3", '[site]\nunattended = "of"\n', "[site]\nunattended = false\n"]
+)
+def test_a_damaged_file_of_the_site_lifts_no_rule(
+    text: str, site_file: Path, engine: FakeEngine, typed: Typed
+) -> None:
+    """Nothing is made unattended until the file can be read."""
+    site_file.write_text(text)
+    typed("run", "--unattended", "-a", "0-2", "--name", "x", "--", "true", "{}")
+    assert (typed.code, typed.error) == (2, "bad-settings-file")
+    assert typed.fields["path"] == str(site_file)
+    assert not (typed.folder / "runs").exists()
+
+
 # -- no answer ---------------------------------------------------------------------------------
 
 
