@@ -34,6 +34,7 @@ from slurmslice.script.template_files import templates_folder
 from slurmslice.spec.run_spec import job_name
 from slurmslice.status.identity import JobIdentity
 from slurmslice.status.observation import TaskReport
+from slurmslice.system.shell_quoting import quote
 
 TIME_LIMIT_MIN = 15
 """The time limit of a round, minutes. steward.sh ends one that hangs earlier."""
@@ -172,7 +173,7 @@ def submit_steward(run: Run, wake: Wake, options: ResourceRequest) -> StewardInP
         except EngineError as why:
             run.decide(StewardEnded(token, REFUSED, run.clock()))
             if not isinstance(why, SubmissionRejectedError):
-                raise
+                raise why.inside(_NOT_SUBMITTED, _how_to_go_on(run)) from why
             refusals.append(why)
             continue
         run.decide(StewardSubmitted(token, job, "sbatch", run.clock()))
@@ -180,10 +181,17 @@ def submit_steward(run: Run, wake: Wake, options: ResourceRequest) -> StewardInP
         assert steward is not None  # noqa: S101 - it was recorded just now
         return StewardInPlace(steward, is_new=True, partition=place.get("partition", ""), wake=wake)
     raise refusals[0].inside(
-        "The steward was not submitted",
-        f"Choose its partition, as in: slurmslice run {run.record.name} --unattended "
-        "--steward-sbatch '-p PARTITION'. To follow the run from here, leave out --unattended.",
+        _NOT_SUBMITTED,
+        f"To choose its partition: add --steward-sbatch '-p PARTITION'\n{_how_to_go_on(run)}",
     )
+
+
+_NOT_SUBMITTED = "What is in the queue goes on, but nobody follows it: the steward was refused"
+
+
+def _how_to_go_on(run: Run) -> str:
+    line = f"slurmslice run {quote(run.record.name)}"
+    return f"To try again: {line} --unattended\nTo follow it from here: {line}"
 
 
 def _places(run: Run, options: ResourceRequest) -> Iterator[ResourceRequest]:
@@ -224,7 +232,7 @@ def _order(run: Run, token: str, name: str, place: ResourceRequest, wake: Wake) 
 def _unknown(run: Run) -> SubmissionUnknownError:
     return SubmissionUnknownError(
         "It is not known yet if the steward was accepted.",
-        f"Type again: slurmslice run {run.record.name} --unattended. It looks for its job first, "
+        f"Type: slurmslice run {quote(run.record.name)} --unattended. It looks for its job first, "
         "and submits no second one.",
         code="submission-unknown",
         run=run.record.name,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from slurmslice.actions.follow import (
     FINISH_ONLY_OPTIONS,
@@ -41,8 +41,8 @@ from slurmslice.status.states import State
 TRY_FOR_S = 300.0
 """Seconds for which a round asks a controller that does not answer."""
 
-ENDS_AFTER_S = 20
-"""Seconds for which a round waits until the ends of tasks are known."""
+_PAUSES_FOR_ENDS_S = (1.0, 2.0, 4.0, 8.0)
+"""Seconds between the polls of a round that waits until the ends of tasks are known."""
 
 DONE, HELD = "done", "held"
 """The reasons of a usual end."""
@@ -84,7 +84,8 @@ def do_round(run: Run, token: str, job: str) -> RoundResult:
     if refusal := claim_place(run, token, job):
         folder.write_next("end")
         return RoundResult(refusal)
-    result = _round(run, token, job)
+    off = switched_off()
+    result = _end(run, token, job, off) if off else _round(run, token, job)
     folder.write_next("end" if result.ended else " ".join(("wait", *result.wake.words)))
     if result.ended:
         at_steward_end(run, result.ended)
@@ -106,9 +107,6 @@ def claim_place(run: Run, token: str, job: str) -> str:
             return f"Job {owner} is the steward of this run. This one ends."
         if steward.job != job:
             run.decide(StewardSubmitted(token, job, "claimed", run.clock()))
-        if off := switched_off():
-            run.decide(StewardEnded(token, off, run.clock()))
-            return off
     return ""
 
 
@@ -146,22 +144,33 @@ def _one_try(run: Run, token: str, job: str) -> RoundResult:
         with run.directory.lock("run"):
             run.reload()
             if reason == _reason_to_end(run, trouble if lasts else ""):
-                run.decide(StewardEnded(token, reason, run.clock()))
-                _add_round(run, Round(run.clock(), job, bool(outcome.accepted), "", trouble))
-                return RoundResult(reason, NOTHING, tuple(outcome.accepted), polled, trouble)
+                return replace(_end_locked(run, token, job, reason), polled=polled)
     changed = bool(outcome.accepted or outcome.queued) or held != run.journal_state.held
     result = RoundResult("", NOTHING, tuple(outcome.accepted), polled, trouble)
     return _record(run, job, result, changed=changed)
 
 
+def _end(run: Run, token: str, job: str, reason: str) -> RoundResult:
+    with run.directory.lock("run"):
+        run.reload()
+        return _end_locked(run, token, job, reason)
+
+
+def _end_locked(run: Run, token: str, job: str, reason: str) -> RoundResult:
+    """Record the end of the steward and its last round. The caller holds the lock."""
+    run.decide(StewardEnded(token, reason, run.clock()))
+    _add_round(run, Round(run.clock(), job, changed=True))
+    return RoundResult(reason)
+
+
 def _poll_until_ends_are_known(run: Run) -> PollResult:
     """Poll, for a while again: the task whose end woke the steward has often not quite ended."""
-    for _ in range(ENDS_AFTER_S):
+    for pause in _PAUSES_FOR_ENDS_S:
         polled = poll(run)
         if polled.no_answer_reasons or State.COMPLETING not in run.statuses.state_counts():
-            break
-        run.engine.wait(1.0)
-    return polled
+            return polled
+        run.engine.wait(pause)
+    return poll(run)
 
 
 def _act(run: Run) -> tuple[SubmitOutcome, str, bool]:

@@ -48,6 +48,8 @@ class Run:
         """Submissions whose share of the throttle this process has sent to the engine."""
         self.known_limits: dict[ResourceRequest, TaskLimits] = {}
         """The engine's limits for the requests of repairs, as far as this process asked it."""
+        self.places_kept = 0
+        """Places in the engine's queue that submissions of slices leave free."""
         self.foreign_jobs: set[str] = set()
         """Job ids of this run that Slurm has given to other jobs."""
         self.unsubmitted_at = float("-inf")

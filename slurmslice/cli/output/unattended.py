@@ -28,6 +28,7 @@ def start_unattended(run: Run, plan: Plan | None, options: ResourceRequest) -> i
         options: the person's options for the steward's job.
     """
     polled = poll(run)
+    run.places_kept = 1  # for the steward
     outcome = follow_step(run, FollowOptions(plan=plan))
     print_accepted(run, outcome.accepted)
     if outcome.accepted:
@@ -38,16 +39,17 @@ def start_unattended(run: Run, plan: Plan | None, options: ResourceRequest) -> i
     if is_done(run, FollowOptions()):
         print_summary(run)
         return run_exit_code(run)
-    note_steward(run, ensure_steward(run, options))
+    note_steward(run, ensure_steward(run, options), options)
     return 0
 
 
-def note_steward(run: Run, found: StewardInPlace) -> None:
+def note_steward(run: Run, found: StewardInPlace, options: ResourceRequest) -> None:
     """Say which job is the steward, where it runs, and what wakes it."""
     job, name = found.steward.job, quote(run.record.name)
     look = f"To look: slurmslice status {name}. To end all: slurmslice cancel {name}"
     if not found.is_new:
-        message = f"Job {job} follows this run already. {look}"
+        kept = f" For a steward with {options}: scancel {job}, then this line again."
+        message = f"Job {job} follows this run already.{kept if options else ''} {look}"
         emit_note("steward-there", message, job=job)
         return
     where = f"the partition {found.partition}" if found.partition else "the default partition"

@@ -257,6 +257,17 @@ def test_a_full_queue_refuses_for_now(new_run: Callable[..., Run], fakes: FakeSt
     settle_doubt(run)
 
 
+def test_slices_leave_a_place_in_the_queue_for_the_steward(
+    engine: FakeEngine, fakes: FakeStewards, typed: Typed
+) -> None:
+    """Otherwise a run that is larger than MaxSubmit would fill the queue, and have no steward."""
+    engine.most = 4
+    typed("run", "--unattended", "-a", "0-9", "--name", "x", "--", "true", "{}")
+    assert typed.code == 0, typed.stderr
+    assert [len(job.tasks) for job in engine.jobs.values()] == [3]
+    assert fakes.orders["900"].options["dependency"].startswith("afterany:100_0?")
+
+
 # -- rounds ------------------------------------------------------------------------------------
 
 
