@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from slurmslice.engines.stewards import LiveTask
@@ -118,6 +118,9 @@ def test_each_round_in_vain_doubles_the_pause(changed: tuple[bool, ...], pause: 
 
 
 @given(st.lists(st.booleans(), min_size=1, max_size=400))
+@example([True] * 200)
+@example([True, False] * 100)
+@example([True] * 23 + [False] * 30 + [True] * 100)
 def test_no_day_has_more_than_48_rounds(changes: list[bool]) -> None:
     """Whatever the rounds do, and even if Slurm starts each at once."""
     now, done = NOW, list[Round]()
