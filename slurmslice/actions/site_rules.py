@@ -11,12 +11,10 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import dataclass
-from pathlib import Path
 
 from slurmslice.errors import BadInputError
+from slurmslice.system.config_files import SITE_FILE
 from slurmslice.system.files import read_file
-
-SITE_FILE = Path("/etc/slurmslice.toml")
 
 _MODES = ("steward", "off")
 

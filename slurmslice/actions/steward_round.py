@@ -22,7 +22,6 @@ from slurmslice.actions.steward import (
     submit_steward,
     wake_now,
 )
-from slurmslice.actions.steward_end import at_steward_end
 from slurmslice.actions.submit_queued import AcceptedSubmission, SubmitOutcome
 from slurmslice.errors import (
     BadInputError,
@@ -87,8 +86,6 @@ def do_round(run: Run, token: str, job: str) -> RoundResult:
     off = switched_off()
     result = _end(run, token, job, off) if off else _round(run, token, job)
     folder.write_next("end" if result.ended else " ".join(("wait", *result.wake.words)))
-    if result.ended:
-        at_steward_end(run, result.ended)
     return result
 
 

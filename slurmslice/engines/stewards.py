@@ -64,6 +64,15 @@ class Stewards(Protocol):
             NoAnswerError: the queue did not answer.
         """
 
+    def mail_at_end(self, job: str, subject: str, to: str) -> None:
+        """Ask Slurm to mail this subject when the job, which calls this, has ended.
+
+        The job loses its name, and with it its token.
+
+        Raises:
+            NoAnswerError: Slurm did not get the request, or refused it.
+        """
+
     def look(self, job: JobIdentity) -> TaskReport | None:
         """Report on a steward's job: from the queue, else from accounting; None if neither has it.
 

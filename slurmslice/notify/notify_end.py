@@ -19,7 +19,12 @@ from slurmslice.system.process import run_program
 _COMMAND_TIMEOUT_S = 300.0
 
 
-def notify_end(run: Run, next_step: str, stopped: str = "") -> list[Note]:
+def notify_end(
+    run: Run,
+    next_step: str,
+    stopped: str = "",
+    mail_by_job: Callable[[str, str], None] | None = None,
+) -> list[Note]:
     """Tell the person that a run has ended, if this has not been told and the person wants it.
 
     A way that fails is tried again by the next command that follows the run; the run itself is not
@@ -29,6 +34,9 @@ def notify_end(run: Run, next_step: str, stopped: str = "") -> list[Note]:
         run: the run.
         next_step: the commands to type next.
         stopped: the reason why the run cannot go on; empty if it has ended or is held.
+        mail_by_job: lets Slurm mail a subject to an address at the end of this job; None if this is
+            no job. Used unless the settings name an SMTP server: a node's sendmail often leads
+            nowhere.
 
     Returns:
         notes on what was told, and on what failed.
@@ -37,7 +45,7 @@ def notify_end(run: Run, next_step: str, stopped: str = "") -> list[Note]:
         return []
     ways: dict[str, Callable[[], str]] = {}
     if run.record.mail:
-        ways["mail"] = lambda: _mail(run, next_step, stopped)
+        ways["mail"] = lambda: _mail(run, next_step, stopped, mail_by_job)
     if run.record.on_end:
         ways["on-end"] = lambda: _call(run)
     return [note for way, tell in ways.items() for note in _tell(run, way, tell)]
@@ -61,10 +69,16 @@ def _tell(run: Run, way: str, tell: Callable[[], str]) -> Iterator[Note]:
         yield Note("end-told", told, {"way": way})
 
 
-def _mail(run: Run, next_step: str, stopped: str) -> str:
+def _mail(
+    run: Run, next_step: str, stopped: str, mail_by_job: Callable[[str, str], None] | None
+) -> str:
     to = run.record.request["mail-user"]
+    settings = read_mail_settings(Path(run.record.work_dir))
     message = end_message(run, stopped, next_step)
-    send_mail(message, to, read_mail_settings(Path(run.record.work_dir)))
+    if mail_by_job and not settings.smtp_host:
+        mail_by_job(message.subject, to)
+    else:
+        send_mail(message, to, settings)
     return f"Mail to {to}: {message.subject}"
 
 

@@ -175,17 +175,14 @@ class JournalState:
             case Shared():
                 stopped = self.submissions[event.number].stopped or event.share == 0
                 self._update(event.number, share=event.share, stopped=stopped)
-            case EndTold():
-                told = self.end_told - {event.way}
-                self.end_told = told if event.failed else told | {event.way}
-            case Throttled() | PolicyChanged() | Held() | Released() | EnvironmentRecorded():
-                self._set_policy(event)
             case StewardIntent() | StewardSubmitted() | StewardEnded():
                 self.steward = steward_after(self.steward, event)
+            case _:
+                self._set_policy(event)
         return NO_ROWS
 
     def _set_policy(
-        self, event: Throttled | PolicyChanged | Held | Released | EnvironmentRecorded
+        self, event: Throttled | PolicyChanged | Held | Released | EnvironmentRecorded | EndTold
     ) -> None:
         if isinstance(event, Held):
             self.held = event.reason
@@ -196,6 +193,9 @@ class JournalState:
             self.throttle, self.throttled = event.limit, True
         elif isinstance(event, EnvironmentRecorded):
             self.environment = event.environment
+        elif isinstance(event, EndTold):
+            told = self.end_told - {event.way}
+            self.end_told = told if event.failed else told | {event.way}
         else:
             if event.max_attempts is not None:
                 self.max_attempts = event.max_attempts

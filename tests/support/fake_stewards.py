@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 class FakeStewards:
     """Stewards in memory. ``on_submit`` may refuse an order; ``after_submit`` may lose the answer.
 
-    Their jobs begin with 900. ``reports`` has their states, ``silence`` stops the queue's answers.
+    Their jobs begin with 900. ``reports`` has their states, ``mails`` the mails that Slurm should
+    send: job, subject and address. ``silence`` stops the queue's answers.
     """
 
     engine: FakeEngine
@@ -28,6 +29,7 @@ class FakeStewards:
     reports: dict[str, TaskReport] = field(default_factory=dict)
     on_submit: Callable[[StewardOrder], None] = lambda order: None
     after_submit: Callable[[StewardOrder], None] = lambda order: None
+    mails: list[tuple[str, str, str]] = field(default_factory=list)
     silence: str = ""
     asked: int = 0
 
@@ -52,6 +54,9 @@ class FakeStewards:
             for index, report in self.engine.jobs[job.job].tasks.items()
             if not report.state.final
         ]
+
+    def mail_at_end(self, job: str, subject: str, to: str) -> None:
+        self.mails.append((job, subject, to))
 
     def look(self, job: JobIdentity) -> TaskReport | None:
         if self.silence:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import click
 
 from slurmslice.actions.open_run import open_run
-from slurmslice.actions.steward_round import RoundResult, do_round, submit_successor
+from slurmslice.actions.steward import stewards_of
+from slurmslice.actions.steward_round import DONE, HELD, RoundResult, do_round, submit_successor
 from slurmslice.cli.output.console import emit_note, print_note
+from slurmslice.cli.output.end_notice import tell_end
 from slurmslice.cli.output.preview import print_accepted
 from slurmslice.cli.output.progress_line import progress_line
 from slurmslice.cli.output.summary import print_summary
@@ -29,7 +32,12 @@ def command(run_dir: str, token: str, job: str, chain: bool) -> int:
         message = f"Job {successor or 'none'} follows the run from now on."
         emit_note("steward-chained", message, job=successor)
         return 0
-    _show(run, do_round(run, token, job))
+    result = do_round(run, token, job)
+    _show(run, result)
+    steward = run.journal_state.steward
+    if result.ended and steward and (steward.token, steward.ended) == (token, result.ended):
+        stopped = "" if result.ended in {DONE, HELD} else result.ended
+        tell_end(run, stopped, partial(stewards_of(run).mail_at_end, job))
     return 0
 
 

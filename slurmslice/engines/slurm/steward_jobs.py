@@ -47,6 +47,10 @@ class StewardJobs:
             for index in record.indices or ()
         ]
 
+    def mail_at_end(self, job: str, subject: str, to: str) -> None:
+        """Ask Slurm to mail this subject when the job has ended."""
+        self._slurm.query(commands.scontrol_mail(job, subject, to))
+
     def look(self, job: JobIdentity) -> TaskReport | None:
         """Report on a steward's job; accounting is asked only if the queue has forgotten it."""
         queued = self._slurm.query_queue(commands.squeue((job.job,), ended=True))

@@ -315,23 +315,16 @@ def test_slices_that_wait_for_room_are_submitted_after_any_end(
 
 
 def test_it_ends_when_nothing_is_left_to_do(
-    new_run: Callable[..., Run], fakes: FakeStewards, engine: FakeEngine,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:  # fmt: skip
-    """A failure that no rule repairs is no work. What follows the end is called once."""
-    ends: list[str] = []
-    monkeypatch.setattr(
-        "slurmslice.actions.steward_round.at_steward_end", lambda run, reason: ends.append(reason)
-    )
+    new_run: Callable[..., Run], fakes: FakeStewards, engine: FakeEngine
+) -> None:
+    """A failure that no rule repairs is no work."""
     run = new_run("0-2")
     token, job = in_place(run, fakes)
     do_round(run, token, job)
     engine.end_all(State.FAILED)
     assert do_round(run, token, job).ended == "done"
     assert next_of(run) == "end\n"
-    assert ends == ["done"]
     assert do_round(run, token, job).ended
-    assert ends == ["done"]
 
 
 def test_it_ends_when_the_rule_of_the_run_holds_it(
@@ -678,3 +671,42 @@ def test_options_of_the_steward_may_be_in_a_settings_file(
     typed("run", "-a", "0-2", "--name", "x", "--", "true", "{}")
     assert fakes.orders["900"].options["partition"] == "serial"
     assert fakes.orders["900"].options.overridden_by(NO_REQUEST)
+
+
+@pytest.mark.parametrize(
+    ("settings", "mails"),
+    [("", [("900", "x: all 3 done", "ada@lab")]), ('[mail]\nsmtp-host = "localhost"', [])],
+)
+def test_the_steward_mails_the_end_once(
+    settings: str, mails: list[object], fakes: FakeStewards, engine: FakeEngine, typed: Typed,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Slurm sends the subject; a server in the settings gets the whole mail instead."""
+    sent: list[str] = []
+    monkeypatch.setattr(
+        "slurmslice.notify.notify_end.send_mail", lambda message, to, _: sent.append(to)
+    )
+    (typed.folder / "slurmslice.toml").write_text(settings)
+    line = ("--mail", "--mail-user", "ada@lab", "-a", "0-2", "--name", "x", "--", "true", "{}")
+    typed("run", "--unattended", *line)
+    folder, token = str(typed.folder / "runs" / "x"), token_of(fakes.orders["900"])
+    typed("steward", folder, token, "900")
+    assert fakes.mails == []
+    engine.end_all()
+    for _ in range(2):
+        typed("steward", folder, token, "900")
+    assert fakes.mails == mails
+    assert sent == ([] if mails else ["ada@lab"])
+
+
+def test_a_second_steward_mails_nothing(
+    fakes: FakeStewards, engine: FakeEngine, typed: Typed
+) -> None:
+    """It is not the one that ends the run."""
+    line = ("--mail", "--mail-user", "ada@lab", "-a", "0-2", "--name", "x", "--", "true", "{}")
+    typed("run", "--unattended", *line)
+    folder, token = str(typed.folder / "runs" / "x"), token_of(fakes.orders["900"])
+    typed("steward", folder, token, "900")
+    typed("steward", folder, token, "901")
+    typed("steward", folder, "other", "902")
+    assert fakes.mails == []
