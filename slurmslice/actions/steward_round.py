@@ -100,12 +100,12 @@ def claim_place(run: Run, token: str, job: str) -> str:
         steward = run.journal_state.steward
         if steward is None or steward.token != token:
             other = f": job {steward.job}" if steward and steward.job else ""
-            return f"The run has another steward{other}. This one ends."
+            return f"the run has another steward{other}"
         if steward.ended:
-            return f"This steward has ended before ({steward.ended})."
+            return f"it has ended before ({steward.ended})"
         owner = StewardFolder(run.directory.path).claim(job)
         if owner != job:
-            return f"Job {owner} is the steward of this run. This one ends."
+            return f"job {owner} is the steward of this run"
         if steward.job != job:
             run.decide(StewardSubmitted(token, job, "claimed", run.clock()))
     return ""
