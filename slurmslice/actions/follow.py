@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass, replace
 from itertools import chain, starmap
 
+from slurmslice.actions.judge_nodes import judge_nodes
 from slurmslice.actions.poll import PollResult, poll
 from slurmslice.actions.resolve_doubts import wait_for_doubts
 from slurmslice.actions.submit import choose_waiting, execute_plan
 from slurmslice.actions.submit_queued import AcceptedSubmission, SubmitOutcome, submit_queued
 from slurmslice.errors import LockedError, NoAnswerError, TooManyTasksError
+from slurmslice.notes import Note
 from slurmslice.plan.plan import Choice, Plan, make_plan
 from slurmslice.plan.repairs import find_repairs, rows_to_repair
 from slurmslice.policy.circuit_breaker import Attempt, Ends, failures_with_common_cause
@@ -134,6 +136,7 @@ def follow(run: Run, options: FollowOptions, on_step: OnStep) -> None:
     while True:
         polled = poll(run)
         outcome = follow_step(run, options)
+        polled = replace(polled, notes=(*polled.notes, *outcome.notes))
         if outcome.accepted:
             again = poll(run)
             polled = replace(again, notes=(*polled.notes, *again.notes))
@@ -169,24 +172,27 @@ def is_unanswered(polled: PollResult, outcome: SubmitOutcome) -> bool:
 
 
 def follow_step(run: Run, options: FollowOptions) -> SubmitOutcome:
-    """Hold the rest after too many failures; queue waiting and failed slices; submit what fits.
+    """Judge nodes; hold the rest after too many failures; queue slices; submit what fits.
 
     A temporary error is returned and not raised: the next step tries again.
     """
     accepted: list[AcceptedSubmission] = []
-    queued = False
+    queued, notes = False, tuple[Note, ...]()
     try:
+        notes = judge_nodes(run)
         trip_circuit_breaker(run)
         for plan in _plans(run, options):
             outcome = execute_plan(run, plan, "run")
             accepted += outcome.accepted
+            notes += outcome.notes
             queued = True
             if outcome.error:
-                return replace(outcome, accepted=accepted)
+                return replace(outcome, accepted=accepted, notes=notes)
         outcome = submit_queued(run, "run") if _submits_queued(run, options) else SubmitOutcome()
-        return replace(outcome, accepted=accepted + outcome.accepted, queued=queued)
+        notes += outcome.notes
+        return replace(outcome, accepted=accepted + outcome.accepted, queued=queued, notes=notes)
     except (LockedError, NoAnswerError) as why:
-        return SubmitOutcome(accepted, why.message, error=why, queued=queued)
+        return SubmitOutcome(accepted, why.message, error=why, queued=queued, notes=notes)
 
 
 def _plans(run: Run, options: FollowOptions) -> Iterator[Plan]:
@@ -230,15 +236,24 @@ def reason_to_hold(run: Run) -> str:
 
 
 def _ends(run: Run) -> Ends:
-    """Return the ends of the run's attempts since the last release of held slices."""
+    """Return the ends of the run's attempts since the last release of held slices.
+
+    What failed by its node has that cause, and no other one in common.
+    """
     statuses, released_at = run.statuses, run.journal_state.released_at
 
     def attempts(states: Set[State]) -> Iterator[Attempt]:
         return starmap(Attempt, statuses.times(reversed(statuses.rows_in(states))))
 
-    failed = chain(attempts(FAILED_STATES), starmap(Attempt, statuses.past_failures()))
+    seen = chain(statuses.attempts(statuses.rows_in(FAILED_STATES)), statuses.past_failures())
+    blames = run.journal_state.nodes.blames
     return Ends(
-        [one for one in failed if one.ended_at is None or one.ended_at >= released_at],
+        [
+            Attempt(one.started_at, one.ended_at)
+            for one in seen
+            if not blames(one.node, one.started_at)
+            and (one.ended_at is None or one.ended_at >= released_at)
+        ],
         lambda: attempts({State.COMPLETED}),
         list(attempts(BEGUN_STATES)),
         len(statuses),

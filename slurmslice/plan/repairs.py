@@ -28,8 +28,10 @@ from slurmslice.policy.ladder import (
 )
 from slurmslice.policy.repair_rules import Step, StepKind
 from slurmslice.run.run import Run
+from slurmslice.run.statuses import SeenAttempt
 from slurmslice.sbatch.resource_request import NO_REQUEST, ResourceRequest
 from slurmslice.spec.packing import task_request
+from slurmslice.status.reconcile import SliceStatus
 from slurmslice.status.states import FAILED_STATES, FINAL_STATES, State
 
 
@@ -123,6 +125,50 @@ def find_repairs(run: Run) -> Repairs:
     )
 
 
+def cause_in(run: Run, failed: SliceStatus | SeenAttempt, cause: str) -> str:
+    """Return ``bad-node`` for a failure of the node, else the cause that the slice itself has."""
+    by_node = (
+        cause and counts(cause) and run.journal_state.nodes.blames(failed.node, failed.started_at)
+    )
+    return "bad-node" if by_node else cause
+
+
+def cause_of_row(run: Run, row: int) -> str:
+    """Return the cause of the last observed failure of a slice; empty if it has not failed."""
+    seen = run.statuses.seen(row)
+    return cause_in(run, seen, cause_of(seen))
+
+
+class RepairHistory:
+    """The causes that were repaired, with the nodes that were suspected later.
+
+    The journal has the cause of each repair as it was known then.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._failures: dict[int, list[SeenAttempt]] = {}
+        for one in run.statuses.past_failures() if run.journal_state.nodes.periods else ():
+            self._failures.setdefault(one.row, []).append(one)
+
+    def of(self, row: int) -> tuple[str, ...]:
+        """Return the causes that were repaired since a person submitted the slice."""
+        run = self._run
+        causes = run.journal_state.repairs_of(row)
+        failures = self._failures.get(row, ())
+        if not (causes and failures):
+            return causes
+        first = run.journal_state.before_repairs[row][0]
+        failures = sorted((one for one in failures if one.submission >= first),
+                          key=lambda one: one.submission)  # fmt: skip
+        if row in run.journal_state.repairs_queued:
+            failures += run.statuses.attempts([row])
+        if len(failures) != len(causes):  # the end of states.tsv is lost
+            return causes
+        pairs = zip(failures, causes, strict=True)
+        return tuple(cause_in(run, one, cause) for one, cause in pairs)
+
+
 def rows_to_repair(run: Run) -> list[int]:
     """Return the rows of failed slices that the recorded policy submits again."""
     return find_repairs(run).rows
@@ -132,7 +178,7 @@ class AttemptsLeft:
     """The further attempts of slices by the recorded policy of their run."""
 
     def __init__(self, run: Run) -> None:
-        self._run, self._policy = run, repair_policy(run)
+        self._run, self._policy, self._history = run, repair_policy(run), RepairHistory(run)
         self._repaired = frozenset(rows_to_repair(run))
 
     def of(self, row: int) -> int:
@@ -141,9 +187,9 @@ class AttemptsLeft:
         left_alone = state.failed and row not in self._repaired
         if left_alone or state in {State.COMPLETED, State.CANCELLED}:
             return 0
-        used = attempts_used(self._run.journal_state.repairs_of(row))
+        used = attempts_used(self._history.of(row))
         began = self._run.journal_state.attempts[row] > 0
-        if state.failed and not counts(cause_of(self._run.statuses.seen(row))):
+        if state.failed and not counts(cause_of_row(self._run, row)):
             began = False
         return max(0, most - used - began)
 
@@ -158,6 +204,7 @@ class _Decisions:
 
     def __init__(self, run: Run, policy: RepairPolicy) -> None:
         self._run, self._policy, self._script = run, policy, NO_REQUEST
+        self._history = RepairHistory(run)
         with contextlib.suppress(SlurmsliceError):  # who submits finds the script damaged
             self._script = script_request(run)
         self._steps: dict[tuple[str, tuple[str, ...]], Step | Left] = {}
@@ -166,7 +213,7 @@ class _Decisions:
     def __call__(self, row: int) -> tuple[str, Mapping[str, str] | Left]:
         """Return the cause of a failure, and the changes of the request or the reason to leave."""
         run, seen = self._run, self._run.statuses.seen(row)
-        cause, earlier = cause_of(seen), run.journal_state.repairs_of(row)
+        cause, earlier = cause_of_row(run, row), self._history.of(row)
         if (cause, earlier) not in self._steps:
             self._steps[cause, earlier] = next_step(self._policy, cause, earlier)
         step = self._steps[cause, earlier]

@@ -269,15 +269,48 @@ class EnvironmentRecorded:
     at: float
 
 
+@dataclass(frozen=True, slots=True)
+class NodeExcluded:
+    """A node is suspected: submissions from now on exclude it.
+
+    Attributes:
+        node: the node.
+        cause: ``node`` or ``boot`` if it failed itself; ``failures`` if slices failed on it.
+        since: the start of the first of the failures, epoch seconds.
+        failed, others_failed, others_good, p: the evidence, as ``policy.bad_nodes.Suspicion``.
+        until: the end of the exclusion, epoch seconds.
+        at: epoch seconds.
+    """
+
+    node: str
+    cause: str
+    since: float
+    failed: int
+    others_failed: int
+    others_good: int
+    p: float
+    until: float
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class NodeIncluded:
+    """A node is used again before its time. What failed there before does not count any more."""
+
+    node: str
+    reason: str
+    at: float
+
+
 _EVENTS = (
     *(Intent, Queued, Dequeued, Submitted, Rejected, Fenced, LateJobCancelled, SlicesReturned),
     *(Requeued, JobCarriesMore, Cancelled, Throttled, PolicyChanged, Shared, Held, Released),
-    *(Unclear, EnvironmentRecorded),
+    *(Unclear, EnvironmentRecorded, NodeExcluded, NodeIncluded),
 )
 Event = (
     Intent | Queued | Dequeued | Submitted | Rejected | Fenced | LateJobCancelled | SlicesReturned
     | Requeued | JobCarriesMore | Cancelled | Throttled | PolicyChanged | Shared | Held | Released
-    | Unclear | EnvironmentRecorded
+    | Unclear | EnvironmentRecorded | NodeExcluded | NodeIncluded
 )  # fmt: skip
 
 

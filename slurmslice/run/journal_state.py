@@ -15,6 +15,8 @@ from slurmslice.run.journal import (
     Intent,
     JobCarriesMore,
     LateJobCancelled,
+    NodeExcluded,
+    NodeIncluded,
     PolicyChanged,
     Queued,
     Rejected,
@@ -26,6 +28,7 @@ from slurmslice.run.journal import (
     Throttled,
     Unclear,
 )
+from slurmslice.run.node_decisions import NodeDecisions
 from slurmslice.run.submission import Submission, SubmissionStatus
 from slurmslice.sbatch.array_expression import ArrayExpression, compress_indices, parse_array
 from slurmslice.sbatch.options import FIRST_ONLY
@@ -64,6 +67,7 @@ class JournalState:
         before_repairs: for each of these rows: the submission before the first repair, and its
             changed options, None if there were none.
         environment: the newest recorded environment; None: that of the creation of the run.
+        nodes: the decisions about nodes.
     """
 
     submissions: dict[int, Submission]
@@ -89,6 +93,7 @@ class JournalState:
     repairs_queued: dict[int, str] = field(default_factory=dict)
     before_repairs: dict[int, tuple[int, ResourceRequest | None]] = field(default_factory=dict)
     environment: RecordedEnvironment | None = None
+    nodes: NodeDecisions = field(default_factory=NodeDecisions)
     _before: dict[int, _UndoRecord] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -165,6 +170,8 @@ class JournalState:
                 self._update(event.number, share=event.share, stopped=stopped)
             case Throttled() | PolicyChanged() | Held() | Released() | EnvironmentRecorded():
                 self._set_policy(event)
+            case NodeExcluded() | NodeIncluded():
+                self.nodes.apply(event)
         return NO_ROWS
 
     def _set_policy(

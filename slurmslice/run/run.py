@@ -48,6 +48,8 @@ class Run:
         """Submissions whose share of the throttle this process has sent to the engine."""
         self.known_limits: dict[ResourceRequest, TaskLimits] = {}
         """The engine's limits for the requests of repairs, as far as this process asked it."""
+        self.uses_all_nodes = False
+        """Submissions exclude no suspected node, because one without them was rejected."""
         self.foreign_jobs: set[str] = set()
         """Job ids of this run that Slurm has given to other jobs."""
         self.unsubmitted_at = float("-inf")

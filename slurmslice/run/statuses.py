@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from slurmslice.errors import SlurmsliceError
 from slurmslice.run.journal_state import JournalState
@@ -161,9 +161,13 @@ class StatusTable(Sequence[SliceStatus]):
         """Iterate over the start and the end of the last observed attempt of rows."""
         return (_times(self._lines[row]) for row in rows)
 
-    def past_failures(self) -> Iterator[Times]:
+    def attempts(self, rows: Iterable[int]) -> Iterator[SeenAttempt]:
+        """Iterate over the last observed attempts of rows, even if they are queued again."""
+        return (_attempt(row, line) for row in rows if (line := self._lines[row]) is not None)
+
+    def past_failures(self) -> Iterator[SeenAttempt]:
         """Iterate over the failed attempts of slices that were submitted again since then."""
-        return map(_times, self._past_failures.values())
+        return (_attempt(row, line) for (row, _), line in self._past_failures.items())
 
     def past_durations(self) -> Iterator[tuple[int, int, int]]:
         """Iterate over the past failed attempts: row, submission and duration, whole seconds."""
@@ -262,6 +266,29 @@ class StatusTable(Sequence[SliceStatus]):
 
 Times = tuple[int | None, int | None]
 """The start and the end of an attempt, epoch seconds; None if not known."""
+
+
+class SeenAttempt(NamedTuple):
+    """An observed attempt: its end or its present state, its node and its times, epoch seconds."""
+
+    row: int
+    submission: int
+    state: State
+    node: str | None
+    started_at: int | None
+    ended_at: int | None
+
+
+def _attempt(row: int, line: bytes | SliceStatus) -> SeenAttempt:
+    if isinstance(line, SliceStatus):
+        times = line.started_at, line.ended_at
+        return SeenAttempt(row, line.submission, line.state, line.node, *times)
+    fields = line.split(b"\t")
+    node = parse_row(_text(fields[-2]))[0] or None
+    return SeenAttempt(
+        row, int(fields[1]), _STATES[_WORDS[fields[2]]], node,
+        _number(fields[_STARTED_AT]), _number(fields[_ENDED_AT]),
+    )  # fmt: skip
 
 
 def _times(line: bytes | SliceStatus | None) -> Times:

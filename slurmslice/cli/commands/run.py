@@ -9,6 +9,7 @@ import click
 
 from slurmslice.actions.create import make_record
 from slurmslice.actions.follow import FollowOptions, record_policy
+from slurmslice.actions.judge_nodes import include_node
 from slurmslice.actions.open_run import choose_engine, open_run
 from slurmslice.actions.submit import choose_waiting, find_requeued_before
 from slurmslice.cli.commands.new_run import create_or_replace_run, find_existing
@@ -22,7 +23,7 @@ from slurmslice.cli.options.new_run_options import (
     is_typed,
     new_run_options,
 )
-from slurmslice.cli.output.console import emit_note
+from slurmslice.cli.output.console import emit_note, print_note
 from slurmslice.cli.output.live_progress import follow_live
 from slurmslice.cli.output.preview import relative_path, show_preview
 from slurmslice.cli.output.refresh import refresh
@@ -60,6 +61,13 @@ class RunCommand(WordsCommand, ChangingCommand):
 @dry_run_option
 @follow_options
 @new_env_option
+@click.option(
+    "--include-node",
+    "include_nodes",
+    multiple=True,
+    metavar="NODE",
+    help="Use a node again that RUN excludes, because slices failed on it.",
+)
 def command(
     run_name: str | None,
     options: NewRunOptions,
@@ -67,6 +75,7 @@ def command(
     max_attempts: int | None,
     interval: float | None,
     new_env: bool,
+    include_nodes: tuple[str, ...],
 ) -> int:
     """Submit slices, follow them until all have ended, and report.
 
@@ -77,11 +86,14 @@ def command(
     slices that are not submitted yet.
     """
     _refuse_contradiction(options, max_attempts)
+    _refuse_without_run(run_name, include_nodes)
     if run_name:
         run = _open_existing(run_name, options, read_only=dry_run)
         options.rules(run.record.cause)  # refused before anything is recorded
         if new_env:
             use_new_environment(run)
+        for node in include_nodes:
+            print_note(include_node(run, node))
         _record_failure_limit(run, options.max_failures)
         plan: Plan | None = _plan(run, options.sbatch)
     else:
@@ -168,6 +180,22 @@ def _refuse_contradiction(options: NewRunOptions, max_attempts: int | None) -> N
             option="max-attempts",
             value=1,
             other=typed[0].removeprefix("--"),
+        )
+
+
+def _refuse_without_run(run_name: str | None, include_nodes: tuple[str, ...]) -> None:
+    """Refuse ``--include-node`` without a run that may exclude the node.
+
+    Raises:
+        BadInputError: no run is named.
+    """
+    if include_nodes and not run_name:
+        raise BadInputError(
+            f"--include-node {include_nodes[0]} needs an existing run that excludes the node.",
+            f"Name it: slurmslice run RUN --include-node {quote(include_nodes[0])}",
+            code="option-not-allowed",
+            option="include-node",
+            verb="run",
         )
 
 

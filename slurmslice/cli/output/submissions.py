@@ -8,6 +8,7 @@ from typing import Any
 
 from slurmslice.actions.cancel import wait_until_cancelled
 from slurmslice.actions.follow import FINISH_ONLY_OPTIONS, reason_to_hold, record_policy
+from slurmslice.actions.judge_nodes import judge_nodes
 from slurmslice.actions.release import release
 from slurmslice.actions.same_code import check_same_code
 from slurmslice.actions.same_environment import (
@@ -62,6 +63,8 @@ def submit_or_show(
         the exit code.
     """
     refresh(run)
+    for note in judge_nodes(run):
+        print_note(note)
     if not run.directory.read_only:
         wait_for_doubts_with_note(run)
     find_requeued_before(run, choose, verb)
@@ -71,6 +74,8 @@ def submit_or_show(
     try:
         outcome = execute_plan(run, plan, verb)
         print_accepted(run, outcome.accepted)
+        for found in outcome.notes:
+            print_note(found)
         note_left_out(run, outcome)
         outcome.raise_error(ignore_temporary=False)
     except EngineError as why:

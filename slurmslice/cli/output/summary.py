@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from slurmslice.actions.judge_nodes import excluded_nodes, node_note
 from slurmslice.actions.poll import PollResult
 from slurmslice.cli.output.console import colored_state, emit_note, print_line, print_note
 from slurmslice.cli.output.preview import relative_path
@@ -38,6 +39,8 @@ def print_summary(run: Run) -> None:
         print_note(other)
     for found in notes_on_blocked_slices(run):
         print_note(found)
+    for excluded in excluded_nodes(run).values():
+        print_note(node_note(run, excluded))
     if repairs := note_on_repairs(run, _commands_to_continue(run)):
         print_note(repairs)
     if hint := _waiting_beside_running(run):

@@ -21,6 +21,8 @@ from slurmslice.run.journal import (
     Intent,
     JobCarriesMore,
     LateJobCancelled,
+    NodeExcluded,
+    NodeIncluded,
     PolicyChanged,
     Queued,
     Rejected,
@@ -87,6 +89,8 @@ HISTORY: list[Event] = [
     Fenced(6, 17.0),
     EnvironmentRecorded(RecordedEnvironment("salt", {"A\udcff": "0123456789ab"}), 18.0),
     intent(7, "0", code=CodeRecord({"x\udcff.py": "01234567"}, "a" * 40)),
+    NodeExcluded("n3", "failures", 5.0, 8, 1, 90, 1e-7, 86419.0, 19.0),
+    NodeIncluded("n3", "a person decided that", 20.0),
 ]
 
 
