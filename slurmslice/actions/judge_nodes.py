@@ -81,7 +81,7 @@ def _decisions(
     cleared = [NodeIncluded(node, why, now) for node, why in why_cleared(trials, known)]
     still = set(known) - {one.node for one in cleared}
     released = decided.released_at | {one.node: now for one in cleared}
-    found = list(find_bad_nodes(trials, still, released))
+    found = list(find_bad_nodes(trials, still, released, _slurm_now(run)))
     most = _most_excluded(run) - len(still) if found else 0
     accused = [
         NodeExcluded(
@@ -91,6 +91,23 @@ def _decisions(
         for one in found[: max(0, most)]
     ]  # fmt: skip
     return [*cleared, *accused]
+
+
+def _slurm_now(run: Run) -> float:
+    """Return a time that Slurm's clock had reached at the last whole answer; 0 if not known.
+
+    Slurm's time of a submission is compared with ours after it. A restart gets a new one.
+    """
+    submissions, leads = run.journal_state.submissions, dict[int, float]()
+    for row in run.statuses.rows_in({State.RUNNING}):
+        number = run.journal_state.holder[row]
+        answered = submissions[number].submitted_at if number not in leads else 0.0
+        if answered:
+            seen = run.statuses.seen(row)
+            if seen.submitted_at is not None and not seen.restarts:
+                leads[number] = seen.submitted_at - answered
+    known = leads and run.answered_at > 0
+    return run.answered_at + max(leads.values()) if known else 0.0
 
 
 def _failures(run: Run) -> Iterator[SeenAttempt]:

@@ -133,6 +133,7 @@ def find_bad_nodes(
     trials: Iterable[Trial],
     excluded: Collection[str] = (),
     cleared: Mapping[str, float] | None = None,
+    now: float = 0.0,
 ) -> Iterator[Suspicion]:
     """Find nodes to suspect, the strongest evidence first.
 
@@ -141,8 +142,10 @@ def find_bad_nodes(
         excluded: nodes that are excluded now. They are no example of how slices do elsewhere.
         cleared: for nodes that were excluded before: the time of their last release, epoch seconds.
             What began there earlier does not count against them.
+        now: the time up to which slices are known to run, by the clock of the trials, epoch
+            seconds; 0 if only their own times tell it.
     """
-    table = _Trials(trials, cleared or {})
+    table = _Trials(trials, cleared or {}, now)
     left_out = set(excluded)
     yield from table.lost_nodes(left_out)
     while best := table.most_suspect(left_out):
@@ -154,7 +157,7 @@ def why_cleared(
     trials: Iterable[Trial], excluded: Mapping[str, Excluded]
 ) -> Iterator[tuple[str, str]]:
     """Find excluded nodes that the evidence does not accuse any more, each with the reason."""
-    table = _Trials(trials, {})
+    table = _Trials(trials, {}, 0.0)
     for node, known in excluded.items():
         there = table.by_node.get(node, ())
         outcomes = Counter(one.outcome for one in there if one.started_at >= known.at)
@@ -195,15 +198,15 @@ class _Trials:
 
     Args:
         trials: the attempts.
-        cleared: as in ``find_bad_nodes``.
+        cleared, now: as in ``find_bad_nodes``.
     """
 
     trials: Iterable[Trial]
     cleared: Mapping[str, float]
+    now: float
     by_node: dict[str, list[Trial]] = field(default_factory=dict)
     done: Counter[str] = field(default_factory=Counter)
     failed_on: dict[int, set[str]] = field(default_factory=dict)
-    now: float = 0.0
 
     def __post_init__(self) -> None:
         counted = set[tuple[tuple[int, int], float | None]]()

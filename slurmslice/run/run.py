@@ -50,6 +50,8 @@ class Run:
         """The engine's limits for the requests of repairs, as far as this process asked it."""
         self.uses_all_nodes = False
         """Submissions exclude no suspected node, because one without them was rejected."""
+        self.answered_at = float("-inf")
+        """The last time when all sources answered about all slices in flight, epoch seconds."""
         self.foreign_jobs: set[str] = set()
         """Job ids of this run that Slurm has given to other jobs."""
         self.unsubmitted_at = float("-inf")

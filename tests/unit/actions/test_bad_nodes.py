@@ -241,3 +241,25 @@ def test_tasks_on_several_nodes_accuse_none(typed: Typed, engine: FakeEngine) ->
     sicken(engine)
     typed("tick", "x")
     assert recorded(typed, NodeExcluded) == []
+
+
+@pytest.mark.parametrize("ahead", [-300, 0, 300])
+def test_slices_that_run_on_are_good_whatever_the_clocks_say(
+    typed: Typed, engine: FakeEngine, today: list[float], ahead: int
+) -> None:
+    """Nothing ends any more, and Slurm's clock is ahead of ours, or behind."""
+    made(typed, "--retry")
+    start = int(today[0]) + ahead
+    end(engine, "100", range(12), State.FAILED, "n3", start)
+    for row in range(12, 40):
+        engine.run("100", row, node="n1", started_at=start, submitted_at=start)
+    today[0] += 6
+    typed("tick", "x")
+    assert recorded(typed, NodeExcluded) == []
+    engine.silence = "Unable to contact slurm controller"
+    today[0] += 20
+    typed("tick", "x")
+    assert recorded(typed, NodeExcluded) == []
+    engine.silence = ""
+    typed("tick", "x")
+    assert [one.node for one in recorded(typed, NodeExcluded)] == ["n3"]

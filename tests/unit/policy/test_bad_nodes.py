@@ -250,9 +250,9 @@ ELSEWHERE = trials("n1", Outcome.DONE, range(100, 160)) + trials(
 )
 
 
-def found(known: Sequence[Trial], **given: dict[str, float]) -> list[Suspicion]:
+def found(known: Sequence[Trial], cleared: dict[str, float] | None = None) -> list[Suspicion]:
     """Return the suspicions after some attempts."""
-    return list(find_bad_nodes(known, **given))
+    return list(find_bad_nodes(known, cleared=cleared))
 
 
 def test_the_evidence_is_told() -> None:
