@@ -12,11 +12,12 @@ from functools import cached_property
 
 from slurmslice.engines.protocol import TaskLimits
 from slurmslice.errors import BadInputError, NoAnswerError, SlurmsliceError
+from slurmslice.plan.failure_causes import RepairHistory, cause_of_row
 from slurmslice.plan.plan import Choice
 from slurmslice.plan.repair_budget import RepairBudget
 from slurmslice.plan.request_changes import filled_request
 from slurmslice.plan.run_script import script_request
-from slurmslice.policy.causes import cause_of, counts
+from slurmslice.policy.causes import counts
 from slurmslice.policy.ladder import (
     DEFAULT_ATTEMPTS,
     Bounds,
@@ -28,10 +29,8 @@ from slurmslice.policy.ladder import (
 )
 from slurmslice.policy.repair_rules import Step, StepKind
 from slurmslice.run.run import Run
-from slurmslice.run.statuses import SeenAttempt
 from slurmslice.sbatch.resource_request import NO_REQUEST, ResourceRequest
 from slurmslice.spec.packing import task_request
-from slurmslice.status.reconcile import SliceStatus
 from slurmslice.status.states import FAILED_STATES, FINAL_STATES, State
 
 
@@ -123,50 +122,6 @@ def find_repairs(run: Run) -> Repairs:
     return Repairs(
         tuple(choices), tuple(LeftSlices(*which, tuple(rows)) for which, rows in left.items())
     )
-
-
-def cause_in(run: Run, failed: SliceStatus | SeenAttempt, cause: str) -> str:
-    """Return ``bad-node`` for a failure of the node, else the cause that the slice itself has."""
-    by_node = (
-        cause and counts(cause) and run.journal_state.nodes.blames(failed.node, failed.started_at)
-    )
-    return "bad-node" if by_node else cause
-
-
-def cause_of_row(run: Run, row: int) -> str:
-    """Return the cause of the last observed failure of a slice; empty if it has not failed."""
-    seen = run.statuses.seen(row)
-    return cause_in(run, seen, cause_of(seen))
-
-
-class RepairHistory:
-    """The causes that were repaired, with the nodes that were suspected later.
-
-    The journal has the cause of each repair as it was known then.
-    """
-
-    def __init__(self, run: Run) -> None:
-        self._run = run
-        self._failures: dict[int, list[SeenAttempt]] = {}
-        for one in run.statuses.past_failures() if run.journal_state.nodes.periods else ():
-            self._failures.setdefault(one.row, []).append(one)
-
-    def of(self, row: int) -> tuple[str, ...]:
-        """Return the causes that were repaired since a person submitted the slice."""
-        run = self._run
-        causes = run.journal_state.repairs_of(row)
-        failures = self._failures.get(row, ())
-        if not (causes and failures):
-            return causes
-        first = run.journal_state.before_repairs[row][0]
-        failures = sorted((one for one in failures if one.submission >= first),
-                          key=lambda one: one.submission)  # fmt: skip
-        if row in run.journal_state.repairs_queued:
-            failures += run.statuses.attempts([row])
-        if len(failures) != len(causes):  # the end of states.tsv is lost
-            return causes
-        pairs = zip(failures, causes, strict=True)
-        return tuple(cause_in(run, one, cause) for one, cause in pairs)
 
 
 def rows_to_repair(run: Run) -> list[int]:

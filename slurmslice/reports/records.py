@@ -6,7 +6,8 @@ import dataclasses
 import json
 from collections.abc import Collection
 
-from slurmslice.plan.repairs import AttemptsLeft, cause_of_row, repair_policy
+from slurmslice.plan.failure_causes import cause_of_row
+from slurmslice.plan.repairs import AttemptsLeft, repair_policy
 from slurmslice.reports.measured import elapsed_s
 from slurmslice.reports.slice_requests import SliceRequests
 from slurmslice.run.run import Run

@@ -81,9 +81,9 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
     click.option(
         "--on", multiple=True, metavar="CAUSE=STEPS",
         help="Set the repair of one cause: oom, timeout, node, preempted, boot, bad-node, setup, "
-        "check, failed, exit:N, exit:N-M, signal:NAME, hang, quota, cuda-oom … Steps: leave, again, "
-        "elsewhere, or options (--mem=2x); `;` separates the steps of a ladder. A run keeps its "
-        "other rules.",
+        "check, failed, exit:N, exit:N-M, signal:NAME, hang, quota, cuda-oom … Steps: leave, "
+        "again, elsewhere, or options (--mem=2x); `;` separates the steps of a ladder. A run keeps "
+        "its other rules.",
     ),
     click.option(
         "--budget", metavar="1x|200h",
