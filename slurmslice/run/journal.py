@@ -19,6 +19,7 @@ from slurmslice.errors import DamagedRunError
 from slurmslice.sbatch.resource_request import NO_REQUEST, ResourceRequest
 from slurmslice.spec.code_record import NO_CODE, CodeRecord
 from slurmslice.spec.recorded_environment import RecordedEnvironment
+from slurmslice.spec.run_spec import FailureLimit
 from slurmslice.system.files import whole_lines_length
 
 
@@ -223,15 +224,16 @@ class PolicyChanged:
     Attributes:
         max_attempts: the number of attempts that each slice gets.
         at: epoch seconds.
-        max_failures, retry, on, budget: as ``RunSpec`` has them.
+        max_failures, retry, on, budget, cancel_rest: as ``RunSpec`` has them.
     """
 
     max_attempts: int | None
     at: float
-    max_failures: int | None = None
+    max_failures: FailureLimit | None = None
     retry: bool | None = None
     on: tuple[str, ...] | None = None
     budget: str | None = None
+    cancel_rest: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,10 +250,17 @@ class Shared:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Nothing more may start, because too many attempts have failed."""
+    """Nothing more may start, because too many attempts have failed.
+
+    Attributes:
+        reason: the reason, for a person.
+        at: epoch seconds.
+        cancelled: the slices that had not started were cancelled.
+    """
 
     reason: str
     at: float
+    cancelled: bool = False
 
 
 @dataclass(frozen=True, slots=True)

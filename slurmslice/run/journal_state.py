@@ -34,6 +34,7 @@ from slurmslice.sbatch.array_expression import ArrayExpression, compress_indices
 from slurmslice.sbatch.options import FIRST_ONLY
 from slurmslice.sbatch.resource_request import ResourceRequest
 from slurmslice.spec.recorded_environment import RecordedEnvironment
+from slurmslice.spec.run_spec import FailureLimit
 
 
 @dataclass
@@ -57,7 +58,9 @@ class JournalState:
             limit.
         held: the reason why nothing may start; empty if the run is not held.
         released_at: the last release of held slices, epoch seconds; 0 if there was none.
-        max_failures: the newest recorded change of ``RunSpec.max_failures``; None if never changed.
+        rest_cancelled: the rest was not held, but cancelled.
+        max_failures, cancel_rest: the newest recorded changes of ``RunSpec.max_failures`` and
+            ``RunSpec.cancel_rest``; None if never changed.
         rejection: the error if the newest submission was rejected for good; else empty.
         retry, on, budget: the newest recorded changes of these fields of ``RunSpec``; None if
             never changed.
@@ -84,7 +87,9 @@ class JournalState:
     max_next_tasks: int | None = None
     held: str = ""
     released_at: float = 0.0
-    max_failures: int | None = None
+    rest_cancelled: bool = False
+    max_failures: FailureLimit | None = None
+    cancel_rest: bool | None = None
     rejection: str = ""
     retry: bool | None = None
     on: tuple[str, ...] | None = None
@@ -178,9 +183,9 @@ class JournalState:
         self, event: Throttled | PolicyChanged | Held | Released | EnvironmentRecorded
     ) -> None:
         if isinstance(event, Held):
-            self.held = event.reason
+            self.held, self.rest_cancelled = event.reason, event.cancelled
         elif isinstance(event, Released):
-            self.held, self.released_at = "", event.at
+            self.held, self.rest_cancelled, self.released_at = "", False, event.at
         elif isinstance(event, Throttled):
             self.throttle, self.throttled = event.limit, True
         elif isinstance(event, EnvironmentRecorded):
@@ -190,6 +195,8 @@ class JournalState:
                 self.max_attempts = event.max_attempts
             if event.max_failures is not None:
                 self.max_failures = event.max_failures
+            if event.cancel_rest is not None:
+                self.cancel_rest = event.cancel_rest
             if event.retry is not None:
                 self.retry = event.retry
             if event.on is not None:

@@ -24,7 +24,7 @@ from slurmslice.sbatch.resource_request import ResourceRequest
 from slurmslice.slices.slice_table import SliceTable
 from slurmslice.spec.per_slice_options import PerSliceOptions
 from slurmslice.spec.recorded_environment import RecordedEnvironment
-from slurmslice.spec.run_spec import RunRecord
+from slurmslice.spec.run_spec import FailureLimit, RunRecord
 from slurmslice.status.reconcile import SliceStatus
 from slurmslice.status.states import State
 
@@ -226,10 +226,16 @@ class Run:
         return self.journal_state.environment or self.record.recorded_environment
 
     @property
-    def max_failures(self) -> int | None:
+    def max_failures(self) -> FailureLimit | None:
         """The recorded limit of the circuit breaker, as ``RunSpec.max_failures`` has it."""
         changed = self.journal_state.max_failures
         return self.record.max_failures if changed is None else changed
+
+    @property
+    def cancel_rest(self) -> bool:
+        """The recorded ``--cancel-rest``."""
+        changed = self.journal_state.cancel_rest
+        return self.record.cancel_rest if changed is None else changed
 
     def reason_of(self, row: int) -> str:
         """Return the reason for a slice's state.

@@ -25,6 +25,9 @@ RUN_FORMAT = 1
 NO_LIMIT = 0
 """The value of ``max_failures`` that switches the circuit breaker off."""
 
+FailureLimit = int | str
+"""A number of slices, or a share of all slices (``5%``)."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunSpec:
@@ -51,9 +54,10 @@ class RunSpec:
         keep_logs: ``failed`` removes the log of a slice that is done; ``all`` keeps it.
         env: the variables whose values the script keeps (``NAME``, ``NAME=VALUE``); checked.
         same_code: a later attempt is refused if the code has changed.
-        max_failures: the number of slices that may fail for good before the rest is held;
-            ``NO_LIMIT`` for any number. None: the rest is held if the first slices to end have
-            all failed.
+        max_failures: the number or the share of slices that may fail for good before the rest is
+            held; ``NO_LIMIT`` for any number. None: the rest is held if the newest failures have a
+            common cause.
+        cancel_rest: after ``max_failures`` the rest is cancelled, not held.
         max_attempts: the number of attempts of each slice; None if not recorded yet (after
             ``render``).
         retry: failed slices are repaired by cause, with the default ladders.
@@ -77,7 +81,8 @@ class RunSpec:
     keep_logs: str = "all"
     env: tuple[str, ...] = ()
     same_code: bool = False
-    max_failures: int | None = None
+    max_failures: FailureLimit | None = None
+    cancel_rest: bool = False
     max_attempts: int | None = 1
     retry: bool = False
     on: tuple[str, ...] = ()

@@ -43,6 +43,7 @@ from slurmslice.policy.repair_rules import parse_rules
 from slurmslice.reports.counts import count_text
 from slurmslice.run.run import Run
 from slurmslice.sbatch.resource_request import NO_REQUEST, ResourceRequest
+from slurmslice.spec.run_spec import FailureLimit
 from slurmslice.status.states import State
 from slurmslice.system.shell_quoting import quote
 
@@ -90,6 +91,8 @@ def command(
     if run_name:
         run = _open_existing(run_name, options, read_only=dry_run)
         options.rules(run.record.cause)  # refused before anything is recorded
+        limit = run.max_failures if options.max_failures is None else options.max_failures
+        options.refuse_cancel_without_limit(limit)
         if new_env:
             use_new_environment(run)
         for node in include_nodes:
@@ -102,6 +105,7 @@ def command(
             return 0
         run, plan = opened
     _record_repair(run, options, max_attempts)
+    _record_cancel_rest(run, options)
     if run.directory.read_only and plan:
         show_plan(run, plan, nothing_waits)
         return 0
@@ -249,7 +253,7 @@ def _wanted_policy(run: Run, options: NewRunOptions, max_attempts: int | None) -
     return {name: value for name, value in wanted.items() if value != now[name]}
 
 
-def _record_failure_limit(run: Run, wanted: int | None) -> None:
+def _record_failure_limit(run: Run, wanted: FailureLimit | None) -> None:
     """If ``--max-failures`` was typed, record it in the existing run and release held slices."""
     if wanted is None:
         return
@@ -258,6 +262,20 @@ def _record_failure_limit(run: Run, wanted: int | None) -> None:
     elif wanted != run.max_failures:
         kept = "the default" if run.max_failures is None else str(run.max_failures or "none")
         _policy_kept("max-failures", kept, str(wanted or "none"))
+
+
+def _record_cancel_rest(run: Run, options: NewRunOptions) -> None:
+    """If ``--cancel-rest`` or ``--hold-rest`` was typed, record it in the existing run."""
+    wanted = options.cancel_rest
+    if wanted is None or wanted is run.cancel_rest:
+        return
+    word, other = ("cancel-rest", "hold-rest")[:: 1 if wanted else -1]
+    if not is_typed("cancel_rest"):
+        _policy_kept(other, "recorded", "")
+        return
+    verb = "Would record" if run.directory.read_only else "Recorded"
+    record_policy(run, cancel_rest=wanted)
+    emit_note("policy-recorded", f"{verb} --{word}.", before=not wanted, cancel_rest=wanted)
 
 
 def _policy_kept(option: str, kept: str, wanted: str) -> None:

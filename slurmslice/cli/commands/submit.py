@@ -30,6 +30,7 @@ from slurmslice.plan.plan import Choice, make_plan
 from slurmslice.reports.counts import count_text
 from slurmslice.run.run import Run
 from slurmslice.sbatch.resource_request import ResourceRequest
+from slurmslice.spec.run_spec import FailureLimit
 
 
 @click.command(cls=ChangingCommand)
@@ -52,7 +53,7 @@ def command(
     words: tuple[str, ...],
     only: str | None,
     dry_run: bool,
-    max_failures: int | None,
+    max_failures: FailureLimit | None,
     new_env: bool,
     same_code: bool | None,
     test_only: bool,

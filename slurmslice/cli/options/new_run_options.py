@@ -46,7 +46,7 @@ from slurmslice.spec.command import (
 )
 from slurmslice.spec.key_in_code import refuse_code_in_values
 from slurmslice.spec.output_check import OutputCheck
-from slurmslice.spec.run_spec import RunSpec
+from slurmslice.spec.run_spec import NO_LIMIT, FailureLimit, RunSpec
 from slurmslice.spec.slice_numbers import SliceNumbers
 from slurmslice.system.line_ends import unix_text
 from slurmslice.system.shell_quoting import quote
@@ -73,6 +73,10 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
         "--time. Default: the duration in an earlier run of the same command.",
     ),
     max_failures_option,
+    click.option(
+        "--cancel-rest/--hold-rest", default=None,
+        help="Cancel the rest after --max-failures N or P%. Default: hold it.",
+    ),
     click.option(
         "--retry", is_flag=True,
         help="Repair failed slices by cause: more memory, more time, another node; again after a "
@@ -193,7 +197,16 @@ TYPED_ONCE = frozenset({"shell", "setup", "check", *(form.option.name for form i
 """The parameters that may not be typed twice. The last value of others counts, so that an alias of
 the person's shell can have defaults."""
 
-_POLICY = {"max_failures", "same_code", "retry", "on", "budget", "max_attempts", "interval"}
+_POLICY = {
+    "max_failures",
+    "cancel_rest",
+    "same_code",
+    "retry",
+    "on",
+    "budget",
+    "max_attempts",
+    "interval",
+}
 """The parameters that may also be given for an existing run."""
 
 _NOT_IN_SETTINGS = {"profile"}
@@ -261,7 +274,8 @@ class NewRunOptions:
         self.run_dir: str | None = values["run_dir"]
         self.engine: str = values["engine"]
         self.same_code: bool | None = values["same_code"]
-        self.max_failures: int | None = values["max_failures"]
+        self.max_failures: FailureLimit | None = values["max_failures"]
+        self.cancel_rest: bool | None = values["cancel_rest"]
         self.retry: bool = values["retry"]
         with naming_setting("cause"):
             parse_causes(values["cause"])
@@ -299,6 +313,7 @@ class NewRunOptions:
         Raises:
             BadInputError: an option is wrong.
         """
+        self.refuse_cancel_without_limit(self.max_failures)
         values = self.values
         given = read_slices(values)
         template = self._template()
@@ -321,6 +336,7 @@ class NewRunOptions:
             "check": self._check(given.table),
             "work_dir": os.getcwd(),
             "same_code": bool(self.same_code),
+            "cancel_rest": bool(self.cancel_rest),
             "max_attempts": max_attempts,
             "on": self.rules(self.causes),
             "budget": self.budget,
@@ -328,6 +344,20 @@ class NewRunOptions:
         if not values["allow_task_id"]:
             refuse_task_id(spec, given.table, template)
         return RunInputs(spec, given.table, dict(os.environ), template)
+
+    def refuse_cancel_without_limit(self, limit: FailureLimit | None) -> None:
+        """Refuse ``--cancel-rest`` without a limit: what a run finds by itself may be wrong.
+
+        Raises:
+            BadInputError: there is no limit.
+        """
+        if self.cancel_rest and limit in {None, NO_LIMIT}:
+            raise BadInputError(
+                "--cancel-rest needs a limit.",
+                "Add it, as in --max-failures 20 or --max-failures 5%.",
+                code="cancel-rest-without-limit",
+                option="cancel-rest",
+            )
 
     def _throttle(self, in_range: int | None) -> int | None:
         """Return the throttle: that of ``--throttle``, or of ``%N`` in the range.

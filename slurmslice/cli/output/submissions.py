@@ -37,6 +37,7 @@ from slurmslice.plan.planned_submission import PlannedSubmission, overridden_edi
 from slurmslice.plan.run_script import ignored_line_notes
 from slurmslice.reports.counts import count_text, key_ranges
 from slurmslice.run.run import Run
+from slurmslice.spec.run_spec import FailureLimit
 from slurmslice.system.shell_quoting import quote, quote_words
 
 
@@ -142,14 +143,14 @@ def note_left_out(run: Run, outcome: SubmitOutcome) -> None:
         emit_note("slices-left-out", message, **_slice_fields(run, outcome.left_out_rows))
 
 
-def change_max_failures(run: Run, limit: int) -> None:
+def change_max_failures(run: Run, limit: FailureLimit) -> None:
     """Record ``--max-failures`` in an existing run, and release held slices if the limit allows it.
 
     A dry run only shows both.
 
     Args:
         run: the run.
-        limit: slices that may fail for good; ``NO_LIMIT`` for any number.
+        limit: as ``RunSpec.max_failures`` has it.
     """
     refresh(run)
     if limit != run.max_failures:

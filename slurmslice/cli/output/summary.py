@@ -196,6 +196,9 @@ def _after_hold(run: Run, any_failed: bool) -> str:
     why = f"See why:       slurmslice logs {name} -- {first}\n" if first else ""
     directory = _place_to_repair(run)
     where = f"Repair:        {directory}\n" if directory else ""
+    if run.journal_state.rest_cancelled:
+        again = f"slurmslice resubmit {name} --state FAIL,CANCELLED --max-failures none"
+        return f"The rest was {run.journal_state.held}.\n{why}{where}To go on anyway: {again}"
     line = f"slurmslice resubmit {name} --max-failures none"
     what = "All further attempts are" if run.finished else "The rest is"
     repaired = f"Then:          {line}\n" if any_failed else ""
@@ -273,9 +276,10 @@ def run_exit_code(run: Run) -> int:
     """Return the exit code of a run.
 
     It is 0 if every slice is done, 1 if the run is finished otherwise, 6 if its own rule holds
-    slices or their further attempts, and 4 if it is not finished.
+    slices or their further attempts or has cancelled them, and 4 if it is not finished.
     """
-    if run.journal_state.held and not (run.finished and not rows_to_repair(run)):
+    is_over = run.finished and not rows_to_repair(run)
+    if run.journal_state.held and (run.journal_state.rest_cancelled or not is_over):
         return HELD
     if not run.finished:
         return NOT_FINISHED
