@@ -14,6 +14,7 @@ from slurmslice.actions.submit import choose_waiting, execute_plan
 from slurmslice.actions.submit_queued import AcceptedSubmission, SubmitOutcome, submit_queued
 from slurmslice.errors import LockedError, NoAnswerError, TooManyTasksError
 from slurmslice.notes import Note
+from slurmslice.plan.canary_phase import CanaryPhase, canary_phase
 from slurmslice.plan.plan import Choice, Plan, make_plan
 from slurmslice.plan.repairs import find_repairs, rows_to_repair
 from slurmslice.policy.circuit_breaker import Attempt, Ends, failures_with_common_cause
@@ -305,7 +306,7 @@ def is_done(run: Run, options: FollowOptions) -> bool:
     if run.journal_state.held:
         busy = IN_FLIGHT_STATES if run.journal_state.rest_cancelled else BEGUN_STATES
         return busy.isdisjoint(state_counts)
-    if not options.submit_from_queue:
+    if not options.submit_from_queue or canary_phase(run) is CanaryPhase.FAILED:
         return not (run.submissions_in_flight() or run.journal_state.unconfirmed())
     return run.finished and not rows_to_repair(run)
 

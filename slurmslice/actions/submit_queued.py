@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from slurmslice.actions.canary import end_canary_if_done
 from slurmslice.actions.judge_nodes import include_all_nodes
 from slurmslice.actions.requeued import find_requeued
 from slurmslice.actions.resolve_doubts import resolve_doubts_locked, wait_for_doubts
@@ -23,7 +24,8 @@ from slurmslice.errors import (
     TooManyTasksError,
 )
 from slurmslice.notes import Note
-from slurmslice.plan.next_submission import SubmissionBounds, next_submission
+from slurmslice.plan.canary import rows_to_submit
+from slurmslice.plan.next_submission import QueuedRequests, SubmissionBounds, next_submission
 from slurmslice.plan.planned_submission import (
     PlannedSubmission,
     check_task_table,
@@ -114,12 +116,17 @@ def _submit_queued(run: Run, verb: str, outcome: SubmitOutcome) -> None:
             outcome.wait_reason = run.journal_state.held
             if not run.journal_state.queue or outcome.wait_reason:
                 return
+            outcome.notes += end_canary_if_done(run)
+            queue = rows_to_submit(run, run.journal_state.queue)
+            if not queue:
+                outcome.wait_reason = "until the canary is done"
+                return
             outcome.share_free_soon = spare is not None and _drains(run)
             queue_capacity = queue_capacity or run.engine.queue_capacity(script.request.verify())
             bounds, outcome.wait_reason = _bounds(run, queue_capacity, submitted, spare)
             if bounds is None:
                 return
-            submitted += _submit_next(run, script, bounds, outcome)
+            submitted += _submit_next(run, script, queue, bounds, outcome)
 
 
 def _drains(run: Run) -> bool:
@@ -129,11 +136,15 @@ def _drains(run: Run) -> bool:
 
 
 def _submit_next(
-    run: Run, script: RunScript, bounds: SubmissionBounds, outcome: SubmitOutcome
+    run: Run,
+    script: RunScript,
+    queue: QueuedRequests,
+    bounds: SubmissionBounds,
+    outcome: SubmitOutcome,
 ) -> int:
     """Make the next submission; return its number of array tasks."""
     planned = next_submission(
-        run, script, run.journal_state.queue, bounds,
+        run, script, queue, bounds,
         number=run.journal_state.next_number, script_is_next=is_unsubmitted(run),
     )  # fmt: skip
     if _runs_again(run, planned):

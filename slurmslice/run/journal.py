@@ -311,15 +311,23 @@ class NodeIncluded:
     at: float
 
 
+@dataclass(frozen=True, slots=True)
+class CanaryEnded:
+    """The slices beside the canary may be submitted, and the reason."""
+
+    reason: str
+    at: float
+
+
 _EVENTS = (
     *(Intent, Queued, Dequeued, Submitted, Rejected, Fenced, LateJobCancelled, SlicesReturned),
     *(Requeued, JobCarriesMore, Cancelled, Throttled, PolicyChanged, Shared, Held, Released),
-    *(Unclear, EnvironmentRecorded, NodeExcluded, NodeIncluded),
+    *(Unclear, EnvironmentRecorded, NodeExcluded, NodeIncluded, CanaryEnded),
 )
 Event = (
     Intent | Queued | Dequeued | Submitted | Rejected | Fenced | LateJobCancelled | SlicesReturned
     | Requeued | JobCarriesMore | Cancelled | Throttled | PolicyChanged | Shared | Held | Released
-    | Unclear | EnvironmentRecorded | NodeExcluded | NodeIncluded
+    | Unclear | EnvironmentRecorded | NodeExcluded | NodeIncluded | CanaryEnded
 )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from slurmslice.run.journal import (
+    CanaryEnded,
     Cancelled,
     Dequeued,
     EnvironmentRecorded,
@@ -71,6 +72,7 @@ class JournalState:
             changed options, None if there were none.
         environment: the newest recorded environment; None: that of the creation of the run.
         nodes: the decisions about nodes.
+        canary_ended: the slices beside the canary may be submitted.
     """
 
     submissions: dict[int, Submission]
@@ -99,6 +101,7 @@ class JournalState:
     before_repairs: dict[int, tuple[int, ResourceRequest | None]] = field(default_factory=dict)
     environment: RecordedEnvironment | None = None
     nodes: NodeDecisions = field(default_factory=NodeDecisions)
+    canary_ended: bool = False
     _before: dict[int, _UndoRecord] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -173,14 +176,15 @@ class JournalState:
             case Shared():
                 stopped = self.submissions[event.number].stopped or event.share == 0
                 self._update(event.number, share=event.share, stopped=stopped)
-            case Throttled() | PolicyChanged() | Held() | Released() | EnvironmentRecorded():
-                self._set_policy(event)
             case NodeExcluded() | NodeIncluded():
                 self.nodes.apply(event)
+            case _:
+                self._set_policy(event)
         return NO_ROWS
 
     def _set_policy(
-        self, event: Throttled | PolicyChanged | Held | Released | EnvironmentRecorded
+        self,
+        event: Throttled | PolicyChanged | Held | Released | EnvironmentRecorded | CanaryEnded,
     ) -> None:
         if isinstance(event, Held):
             self.held, self.rest_cancelled = event.reason, event.cancelled
@@ -190,6 +194,8 @@ class JournalState:
             self.throttle, self.throttled = event.limit, True
         elif isinstance(event, EnvironmentRecorded):
             self.environment = event.environment
+        elif isinstance(event, CanaryEnded):
+            self.canary_ended = True
         else:
             if event.max_attempts is not None:
                 self.max_attempts = event.max_attempts

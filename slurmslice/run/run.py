@@ -22,6 +22,7 @@ from slurmslice.sbatch.array_expression import compress_indices, parse_array
 from slurmslice.sbatch.options import FIRST_ONLY
 from slurmslice.sbatch.resource_request import ResourceRequest
 from slurmslice.slices.slice_table import SliceTable
+from slurmslice.spec.canary import canary_rows
 from slurmslice.spec.per_slice_options import PerSliceOptions
 from slurmslice.spec.recorded_environment import RecordedEnvironment
 from slurmslice.spec.run_spec import FailureLimit, RunRecord
@@ -193,6 +194,11 @@ class Run:
     def first_rows(self) -> Sequence[int]:
         """The rows of the script's own array, in the order of its indices, from 0."""
         return parse_array(self.record.first).indices
+
+    @cached_property
+    def canary(self) -> Sequence[int]:
+        """The rows of the canary, which are submitted first; empty if there is none."""
+        return canary_rows(self.record.canary, self.table)
 
     @property
     def recorded_attempts(self) -> int | None:

@@ -58,6 +58,7 @@ class RunSpec:
             held; ``NO_LIMIT`` for any number. None: the rest is held if the newest failures have a
             common cause.
         cancel_rest: after ``max_failures`` the rest is cancelled, not held.
+        canary: the slices to submit first, a number of them or keys; empty or ``none`` for none.
         max_attempts: the number of attempts of each slice; None if not recorded yet (after
             ``render``).
         retry: failed slices are repaired by cause, with the default ladders.
@@ -83,6 +84,7 @@ class RunSpec:
     same_code: bool = False
     max_failures: FailureLimit | None = None
     cancel_rest: bool = False
+    canary: str = ""
     max_attempts: int | None = 1
     retry: bool = False
     on: tuple[str, ...] = ()

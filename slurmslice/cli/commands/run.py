@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from slurmslice.actions.canary import end_canary
 from slurmslice.actions.create import make_record
 from slurmslice.actions.follow import FollowOptions, record_policy
 from slurmslice.actions.judge_nodes import include_node
@@ -43,6 +44,7 @@ from slurmslice.policy.repair_rules import parse_rules
 from slurmslice.reports.counts import count_text
 from slurmslice.run.run import Run
 from slurmslice.sbatch.resource_request import NO_REQUEST, ResourceRequest
+from slurmslice.spec.canary import NO_CANARY
 from slurmslice.spec.run_spec import FailureLimit
 from slurmslice.status.states import State
 from slurmslice.system.shell_quoting import quote
@@ -98,6 +100,7 @@ def command(
         for node in include_nodes:
             print_note(include_node(run, node))
         _record_failure_limit(run, options.max_failures)
+        _go_on_without_canary(run, options)
         plan: Plan | None = _plan(run, options.sbatch)
     else:
         opened = _open_new(options, max_attempts, dry_run=dry_run)
@@ -143,6 +146,7 @@ def _open_new(
         run = open_run(same, changing=True, read_only=dry_run)
         if run.journal_state.held or options.max_failures != run.max_failures:
             _record_failure_limit(run, options.max_failures)
+        _go_on_without_canary(run, options)
         return run, _plan(run, NO_REQUEST)
     _refuse_if_never_runs(show_preview(record, new, engine))
     if silence:
@@ -276,6 +280,26 @@ def _record_cancel_rest(run: Run, options: NewRunOptions) -> None:
     verb = "Would record" if run.directory.read_only else "Recorded"
     record_policy(run, cancel_rest=wanted)
     emit_note("policy-recorded", f"{verb} --{word}.", before=not wanted, cancel_rest=wanted)
+
+
+def _go_on_without_canary(run: Run, options: NewRunOptions) -> None:
+    """If ``--canary none`` was typed, let the other slices of an existing run be submitted.
+
+    Raises:
+        BadInputError: another canary was typed: it is chosen when the run is made.
+    """
+    if not is_typed("canary") or options.canary == run.record.canary:
+        return
+    if options.canary != NO_CANARY:
+        raise BadInputError(
+            f"The canary of {run.record.name} was chosen when the run was made: "
+            f"{run.record.canary or 'none'}.",
+            f"To go on without it: slurmslice run {quote(run.record.name)} --canary none",
+            code="canary-is-chosen",
+            option="canary",
+            canary=run.record.canary,
+        )
+    end_canary(run)
 
 
 def _policy_kept(option: str, kept: str, wanted: str) -> None:

@@ -36,6 +36,7 @@ from slurmslice.settings.settings_file import KnownKeys, SettingKey, ValueKind
 from slurmslice.slices.slice_table import SliceTable
 from slurmslice.slices.sources.input_form import FormSlices
 from slurmslice.slices.sources.registry import FORMS
+from slurmslice.spec.canary import canary_rows
 from slurmslice.spec.command import (
     JOB_COMMAND,
     Command,
@@ -76,6 +77,11 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
     click.option(
         "--cancel-rest/--hold-rest", default=None,
         help="Cancel the rest after --max-failures N or P%. Default: hold it.",
+    ),
+    click.option(
+        "--canary", metavar="K|KEYS|none",
+        help="Submit K slices first, spread over all, or these keys: 3-7 or 3,17. The rest follows "
+        "when they are done. If one fails for good, nothing else is submitted. none: go on.",
     ),
     click.option(
         "--retry", is_flag=True,
@@ -200,6 +206,7 @@ the person's shell can have defaults."""
 _POLICY = {
     "max_failures",
     "cancel_rest",
+    "canary",
     "same_code",
     "retry",
     "on",
@@ -276,6 +283,7 @@ class NewRunOptions:
         self.same_code: bool | None = values["same_code"]
         self.max_failures: FailureLimit | None = values["max_failures"]
         self.cancel_rest: bool | None = values["cancel_rest"]
+        self.canary: str = values["canary"] or ""
         self.retry: bool = values["retry"]
         with naming_setting("cause"):
             parse_causes(values["cause"])
@@ -337,6 +345,7 @@ class NewRunOptions:
             "work_dir": os.getcwd(),
             "same_code": bool(self.same_code),
             "cancel_rest": bool(self.cancel_rest),
+            "canary": self._canary(given.table),
             "max_attempts": max_attempts,
             "on": self.rules(self.causes),
             "budget": self.budget,
@@ -358,6 +367,11 @@ class NewRunOptions:
                 code="cancel-rest-without-limit",
                 option="cancel-rest",
             )
+
+    def _canary(self, table: SliceTable) -> str:
+        with naming_setting("canary"):
+            canary_rows(self.canary, table)
+        return self.canary
 
     def _throttle(self, in_range: int | None) -> int | None:
         """Return the throttle: that of ``--throttle``, or of ``%N`` in the range.

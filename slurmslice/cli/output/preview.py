@@ -25,6 +25,7 @@ from slurmslice.run.run import Run
 from slurmslice.sbatch.resource_request import ResourceRequest
 from slurmslice.slices.slice_table import SliceTable
 from slurmslice.spec.array_variables import find_mention
+from slurmslice.spec.canary import canary_rows
 from slurmslice.spec.command import ShellText, command_placeholders, slice_command_line
 from slurmslice.spec.job_script import job_script_notes
 from slurmslice.spec.key_in_code import code_notes
@@ -66,6 +67,7 @@ def show_preview(record: RunRecord, new: RunInputs, engine: Engine) -> TaskLimit
             worst_case_text(of, _tasks_at_once(record, of, fewest, exactly=exactly), most),
         ),
         ("room", limits.why if limits and limits.at_once != 0 else ""),
+        ("canary", _canary(record, new)),
         *(("repair", found) for found in ladder_notes(record, of, engine)),
         *(
             ("note", warning)
@@ -83,6 +85,16 @@ def show_preview(record: RunRecord, new: RunInputs, engine: Engine) -> TaskLimit
         elif text:
             print_message(f"  {label:9} {text}")
     return limits
+
+
+def _canary(record: RunRecord, new: RunInputs) -> Note | None:
+    """Return a note on the slices that are submitted first; None if all are."""
+    rows = canary_rows(record.canary, new.table)
+    if not rows:
+        return None
+    keys = key_ranges(new.table.keys.of(rows))
+    message = f"{keys} first; the other slices when they are done"
+    return Note("canary", message, {"keys": keys, "slices": len(rows)})
 
 
 def _commands(record: RunRecord, table: SliceTable) -> Iterator[str]:

@@ -74,9 +74,9 @@ def submit_or_show(
         return show_plan(run, plan, nothing)
     try:
         outcome = execute_plan(run, plan, verb)
-        print_accepted(run, outcome.accepted)
         for found in outcome.notes:
             print_note(found)
+        print_accepted(run, outcome.accepted)
         note_left_out(run, outcome)
         outcome.raise_error(ignore_temporary=False)
     except EngineError as why:

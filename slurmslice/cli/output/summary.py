@@ -11,6 +11,7 @@ from slurmslice.cli.output.preview import relative_path
 from slurmslice.cli.output.repairs import note_on_repairs
 from slurmslice.engines.protocol import BlockingReason
 from slurmslice.notes import Note
+from slurmslice.plan.canary_phase import CanaryPhase, canary_phase
 from slurmslice.plan.repairs import rows_to_repair
 from slurmslice.plan.run_script import library_note
 from slurmslice.reports.code_versions import other_code_note
@@ -41,12 +42,34 @@ def print_summary(run: Run) -> None:
         print_note(found)
     for excluded in excluded_nodes(run).values():
         print_note(node_note(run, excluded))
+    if canary := _note_on_canary(run):
+        print_note(canary)
     if repairs := note_on_repairs(run, _commands_to_continue(run)):
         print_note(repairs)
     if hint := _waiting_beside_running(run):
         emit_note("waiting", hint, slices=waiting_count(run))
     if hint := next_commands(run):
         emit_note("next-step", hint)
+
+
+def _note_on_canary(run: Run) -> Note | None:
+    """Return a note on the canary while other slices wait for it; None if none does."""
+    phase = canary_phase(run)
+    if phase is CanaryPhase.OVER or State.WAITING not in run.statuses.state_counts():
+        return None
+    keys, name = key_ranges([run.table.keys[row] for row in run.canary]), quote(run.record.name)
+    fields = {"keys": keys, "slices": len(run.canary)}
+    go_on = f"To go on without it: slurmslice run {name} --canary none"
+    if phase is CanaryPhase.FAILED:
+        cancelled = any(run.statuses.state(row) is State.CANCELLED for row in run.canary)
+        again = f"slurmslice resubmit {name}{' --state FAIL,CANCELLED' if cancelled else ''}"
+        message = (
+            f"The canary ({keys}) failed, so nothing else is submitted.\n"
+            f"After the repair: {again}, then slurmslice run {name}\n{go_on}"
+        )
+        return Note("canary-failed", message, fields)
+    return Note("canary-runs", f"The other slices wait until the canary ({keys}) is done.\n{go_on}",
+                fields)  # fmt: skip
 
 
 def notes_on_silence(polled: PollResult) -> Iterator[Note]:
@@ -225,6 +248,8 @@ def _how_to_submit_waiting(run: Run) -> str:
     waiting = run.statuses.state_counts().get(State.WAITING, 0)
     if not waiting or (run.submissions_in_flight() and waiting == len(run.journal_state.queue)):
         return ""
+    if canary_phase(run) is CanaryPhase.FAILED:
+        return ""
     verb, name = "run" if run.engine.runs_in_process else "submit", quote(run.record.name)
     if run.journal_state.rejection:
         options = suggest_options(run, run.journal_state.rejection)
@@ -282,5 +307,6 @@ def run_exit_code(run: Run) -> int:
     if run.journal_state.held and (run.journal_state.rest_cancelled or not is_over):
         return HELD
     if not run.finished:
-        return NOT_FINISHED
+        stopped = canary_phase(run) is CanaryPhase.FAILED and not run.submissions_in_flight()
+        return HELD if stopped else NOT_FINISHED
     return 0 if run.succeeded else 1

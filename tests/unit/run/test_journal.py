@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from slurmslice.errors import DamagedRunError
 from slurmslice.run.journal import (
+    CanaryEnded,
     Cancelled,
     Dequeued,
     EnvironmentRecorded,
@@ -91,6 +92,7 @@ HISTORY: list[Event] = [
     intent(7, "0", code=CodeRecord({"x\udcff.py": "01234567"}, "a" * 40)),
     NodeExcluded("n3", "failures", 5.0, 8, 1, 90, 1e-7, 86419.0, 19.0),
     NodeIncluded("n3", "a person decided that", 20.0),
+    CanaryEnded("it is done", 21.0),
 ]
 
 
