@@ -251,7 +251,10 @@ def _ends(run: Run) -> Ends:
     statuses, released_at = run.statuses, run.journal_state.released_at
 
     def attempts(states: Set[State]) -> Iterator[Attempt]:
-        return starmap(Attempt, statuses.times(reversed(statuses.rows_in(states))))
+        rows = reversed(statuses.rows_in(states))
+        if run.record.done_before:  # those say nothing about this run
+            rows = (row for row in rows if not run.journal_state.was_done_before(row))
+        return starmap(Attempt, statuses.times(rows))
 
     seen = chain(statuses.attempts(statuses.rows_in(FAILED_STATES)), statuses.past_failures())
     blames = run.journal_state.nodes.blames

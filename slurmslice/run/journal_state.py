@@ -72,6 +72,7 @@ class JournalState:
             changed options, None if there were none.
         environment: the newest recorded environment; None: that of the creation of the run.
         nodes: the decisions about nodes.
+        done_before: the rows that were done before the run was made.
         canary_ended: the slices beside the canary may be submitted.
     """
 
@@ -102,12 +103,13 @@ class JournalState:
     environment: RecordedEnvironment | None = None
     nodes: NodeDecisions = field(default_factory=NodeDecisions)
     canary_ended: bool = False
+    done_before: frozenset[int] = frozenset()
     _before: dict[int, _UndoRecord] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def empty(cls, slices: int) -> JournalState:
+    def empty(cls, slices: int, done_before: frozenset[int] = frozenset()) -> JournalState:
         """Return the state of a run with this number of slices and no events."""
-        return cls({}, [0] * slices, [0] * slices)
+        return cls({}, [0] * slices, [0] * slices, done_before=done_before)
 
     @property
     def next_number(self) -> int:
@@ -372,6 +374,10 @@ class JournalState:
         """Tell if a submission holds the row, or has returned it."""
         return self.holder[row] != 0 or row in self.former_holder
 
+    def was_done_before(self, row: int) -> bool:
+        """Tell if a row was done before the run was made, and was never submitted since then."""
+        return row in self.done_before and not self.was_submitted(row)
+
     def changes_of(self, row: int) -> ResourceRequest | None:
         """The changed options of a row: the queued ones, else the last submitted; None for none."""
         return self.queue[row] if row in self.queue else self.requests.get(row)
@@ -402,9 +408,11 @@ def _slice(part: range) -> slice:
     return slice(part.start, part.stop, part.step)
 
 
-def replay_events(events: Iterable[Event], slices: int) -> JournalState:
+def replay_events(
+    events: Iterable[Event], slices: int, done_before: frozenset[int] = frozenset()
+) -> JournalState:
     """Return the state of a run with this number of slices after these events."""
-    journal_state = JournalState.empty(slices)
+    journal_state = JournalState.empty(slices, done_before)
     for event in events:
         journal_state.apply(event)
     return journal_state

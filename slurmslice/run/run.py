@@ -63,7 +63,7 @@ class Run:
 
     def _read_all(self) -> None:
         self._journal_read = self._states_read = self._events = 0
-        self.journal_state = JournalState.empty(len(self.table))
+        self.journal_state = JournalState.empty(len(self.table), self.record.done_rows)
         self.statuses = StatusTable(self.journal_state)
         self.reload()
 
@@ -198,7 +198,7 @@ class Run:
     @cached_property
     def canary(self) -> Sequence[int]:
         """The rows of the canary, which are submitted first; empty if there is none."""
-        return canary_rows(self.record.canary, self.table)
+        return canary_rows(self.record.canary, self.table, self.record.done_rows)
 
     @property
     def recorded_attempts(self) -> int | None:

@@ -38,8 +38,8 @@ _SOURCES = frozenset(evidence.value.encode() for evidence in EvidenceSource)
 _FAILED = frozenset(code for state, code in _CODES.items() if state.failed)
 _STARTED_AT, _ENDED_AT = _NAMES.index("started_at"), _NAMES.index("ended_at")
 _PEAK, _REQUESTED = _NAMES.index("max_rss_bytes"), _NAMES.index("requested_mem_bytes")
-_WAITING, _SUBMITTED, _CANCELLED = (
-    _CODES[state] for state in (State.WAITING, State.SUBMITTED, State.CANCELLED)
+_WAITING, _SUBMITTED, _CANCELLED, _COMPLETED = (
+    _CODES[state] for state in (State.WAITING, State.SUBMITTED, State.CANCELLED, State.COMPLETED)
 )
 
 
@@ -81,6 +81,8 @@ def journal_status(journal_state: JournalState, row: int) -> SliceStatus:
         return SliceStatus(
             State.CANCELLED, reason, attempt=attempt, ended_at=int(journal_state.withdrawn[row])
         )
+    if journal_state.was_done_before(row):
+        return SliceStatus(State.COMPLETED, _DONE_BEFORE, EvidenceSource.CHECK)
     if submission is None:
         reason = journal_state.returned.get(
             row, (_REFUSED if journal_state.rejection else _NOT_YET, 0)
@@ -102,6 +104,7 @@ def journal_status(journal_state: JournalState, row: int) -> SliceStatus:
 _QUEUED = "submitted when there is room in the queue"
 _QUEUED_AGAIN = "submitted again when there is room in the queue"
 _NOT_YET = "not submitted yet"
+_DONE_BEFORE = "done before this run: its check file was there"
 _REFUSED = "not submitted: the newest submission was rejected"
 
 
@@ -114,6 +117,7 @@ class StatusTable(Sequence[SliceStatus]):
         self._codes = bytearray(
             _SUBMITTED if holder else _WAITING for holder in journal_state.holder
         )
+        self._mark(filter(journal_state.was_done_before, journal_state.done_before), _COMPLETED)
         self._mark(journal_state.withdrawn, _CANCELLED)
         self._mark(journal_state.queue, _WAITING)
         self._past_failures: dict[tuple[int, int], bytes | SliceStatus] = {}

@@ -36,8 +36,13 @@ def choose_slices(text: str, table: SliceTable, option: str) -> list[int] | int:
     return table.select(names)
 
 
-def canary_rows(text: str, table: SliceTable) -> list[int]:
+def canary_rows(text: str, table: SliceTable, done: frozenset[int] = frozenset()) -> list[int]:
     """Return the rows of a canary, in order. A number of slices is spread over the table.
+
+    Args:
+        text: the value of ``--canary``.
+        table: the slices.
+        done: rows that are done; a number of slices is taken from the others.
 
     Raises:
         BadInputError: as ``choose_slices``.
@@ -47,5 +52,7 @@ def canary_rows(text: str, table: SliceTable) -> list[int]:
     chosen = choose_slices(text, table, "canary")
     if not isinstance(chosen, int):
         return chosen
-    last, steps = len(table) - 1, max(1, min(chosen, len(table)) - 1)
-    return sorted({(n * last + steps // 2) // steps for n in range(min(chosen, len(table)))})
+    rows = [row for row in range(len(table)) if row not in done]
+    number, last = min(chosen, len(rows)), len(rows) - 1
+    steps = max(1, number - 1)
+    return [rows[(n * last + steps // 2) // steps] for n in range(number)]

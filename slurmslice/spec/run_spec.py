@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from slurmslice.errors import DamagedRunError
+from slurmslice.sbatch.array_expression import parse_array
 from slurmslice.sbatch.options import FIRST_ONLY
 from slurmslice.sbatch.resource_request import NO_REQUEST, ResourceRequest
 from slurmslice.sbatch.units import round_up_to_minutes
@@ -58,6 +59,7 @@ class RunSpec:
             held; ``NO_LIMIT`` for any number. None: the rest is held if the newest failures have a
             common cause.
         cancel_rest: after ``max_failures`` the rest is cancelled, not held.
+        skip_done: slices whose check files are there when the run is made are not submitted.
         canary: the slices to submit first, a number of them or keys; empty or ``none`` for none.
         max_attempts: the number of attempts of each slice; None if not recorded yet (after
             ``render``).
@@ -85,6 +87,7 @@ class RunSpec:
     max_failures: FailureLimit | None = None
     cancel_rest: bool = False
     canary: str = ""
+    skip_done: bool = False
     max_attempts: int | None = 1
     retry: bool = False
     on: tuple[str, ...] = ()
@@ -111,6 +114,7 @@ class RunRecord(RunSpec):
         slices_sha256: digest of ``slices.tsv``.
         direct: the array index is the key (``slurmslice.plan.batches``).
         first: the rows of the script's own array, by index (an array expression).
+        done_before: the rows that were done before the run (an array expression); empty if none.
         first_sha256: digest of that submission's task table; empty in the direct form.
         first_request: the request of the first slice; the script's directives are made from it.
         template: name and digest of the person's template of the script; empty for slurmslice's
@@ -128,6 +132,7 @@ class RunRecord(RunSpec):
     slices_sha256: str
     direct: bool
     first: str
+    done_before: str
     first_sha256: str
     first_request: ResourceRequest
     template: str
@@ -140,6 +145,11 @@ class RunRecord(RunSpec):
     def job_name(self) -> str:
         """Return the first submission's job name: the run's name and the token."""
         return job_name(self.name, self.token)
+
+    @cached_property
+    def done_rows(self) -> frozenset[int]:
+        """Return the rows that were done before the run."""
+        return frozenset(parse_array(self.done_before) if self.done_before else ())
 
     @cached_property
     def first_options(self) -> ResourceRequest:

@@ -26,7 +26,7 @@ from slurmslice.cli.options.new_run_options import (
 )
 from slurmslice.cli.output.console import emit_note, print_note
 from slurmslice.cli.output.live_progress import follow_live
-from slurmslice.cli.output.preview import relative_path, show_preview
+from slurmslice.cli.output.preview import note_all_done, relative_path, show_preview
 from slurmslice.cli.output.refresh import refresh
 from slurmslice.cli.output.submissions import (
     change_max_failures,
@@ -148,6 +148,8 @@ def _open_new(
             _record_failure_limit(run, options.max_failures)
         _go_on_without_canary(run, options)
         return run, _plan(run, NO_REQUEST)
+    if note_all_done(new):
+        return None
     _refuse_if_never_runs(show_preview(record, new, engine))
     if silence:
         emit_note("limits-unknown", f"Slurm did not tell its limits: {silence}")

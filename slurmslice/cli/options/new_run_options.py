@@ -13,6 +13,7 @@ import click
 from click.core import ParameterSource
 
 from slurmslice.actions.create import RunInputs, check_run_name, default_name
+from slurmslice.actions.find_done import NONE_DONE, find_done
 from slurmslice.cli.options.common import (
     engine_option,
     max_failures_option,
@@ -117,6 +118,11 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
         "--check-file", metavar="PATH", multiple=True,
         help="Require this file after the command; it must not be empty. Write {} or {column} in "
         "its path.",
+    ),
+    click.option(
+        "--skip-done", is_flag=True,
+        help="Do not submit slices whose --check-file is there and not empty now. A file that "
+        "changed in the last 10 minutes does not count.",
     ),
     click.option(
         "--allow-failed-steps", is_flag=True,
@@ -331,6 +337,7 @@ class NewRunOptions:
             values["pack"], values["at_once"], values["slice_time"], self.sbatch, command,
             len(given.table),
         )  # fmt: skip
+        check = self._check(given.table)
         known = {name: values[name] for name in RunSpec.__dataclass_fields__ if name in values}
         spec = RunSpec(**known | {
             "name": check_run_name(values["name"] or default_name(named)),
@@ -341,7 +348,7 @@ class NewRunOptions:
             "throttle": self._throttle(given.throttle),
             "packing": packing,
             "setup": self._setup(),
-            "check": self._check(given.table),
+            "check": check,
             "work_dir": os.getcwd(),
             "same_code": bool(self.same_code),
             "cancel_rest": bool(self.cancel_rest),
@@ -352,7 +359,8 @@ class NewRunOptions:
         })  # fmt: skip
         if not values["allow_task_id"]:
             refuse_task_id(spec, given.table, template)
-        return RunInputs(spec, given.table, dict(os.environ), template)
+        done = find_done(check, given.table) if spec.skip_done else NONE_DONE
+        return RunInputs(spec, given.table, dict(os.environ), template, done)
 
     def refuse_cancel_without_limit(self, limit: FailureLimit | None) -> None:
         """Refuse ``--cancel-rest`` without a limit: what a run finds by itself may be wrong.

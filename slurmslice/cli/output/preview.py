@@ -67,6 +67,7 @@ def show_preview(record: RunRecord, new: RunInputs, engine: Engine) -> TaskLimit
             worst_case_text(of, _tasks_at_once(record, of, fewest, exactly=exactly), most),
         ),
         ("room", limits.why if limits and limits.at_once != 0 else ""),
+        *(("done", found) for found in _done_before(record, new)),
         ("canary", _canary(record, new)),
         *(("repair", found) for found in ladder_notes(record, of, engine)),
         *(
@@ -87,9 +88,34 @@ def show_preview(record: RunRecord, new: RunInputs, engine: Engine) -> TaskLimit
     return limits
 
 
+def note_all_done(new: RunInputs) -> bool:
+    """Tell if all slices were done before, and print that: there is no run to make."""
+    if len(new.done.rows) < len(new.table):
+        return False
+    message = f"All {count_text(len(new.table))} were done before (--skip-done); no run was made."
+    emit_note("all-done-before", message, slices=len(new.table))
+    return True
+
+
+def _done_before(record: RunRecord, new: RunInputs) -> Iterator[Note]:
+    """Return notes on the slices that were done before, and on those with young files."""
+    if not record.skip_done:
+        return
+    keys = key_ranges(new.table.keys.of(new.done.rows)) if new.done.rows else ""
+    which = f" ({keys})" if keys else ""
+    done = f"{count_text(len(new.done.rows))} of {record.slices}{which} done before, not submitted"
+    weak = "; that a file is not empty is a weak check" if keys else ""
+    fields = {"slices": len(new.done.rows), "keys": keys}
+    yield Note("done-before", f"{done}{weak}", fields)
+    if new.done.young:
+        keys = key_ranges(new.table.keys.of(new.done.young))
+        message = f"{keys}: submitted, because a file changed in the last 10 minutes"
+        yield Note("done-too-young", message, {"slices": len(new.done.young), "keys": keys})
+
+
 def _canary(record: RunRecord, new: RunInputs) -> Note | None:
     """Return a note on the slices that are submitted first; None if all are."""
-    rows = canary_rows(record.canary, new.table)
+    rows = canary_rows(record.canary, new.table, record.done_rows)
     if not rows:
         return None
     keys = key_ranges(new.table.keys.of(rows))
