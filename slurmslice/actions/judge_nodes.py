@@ -30,7 +30,6 @@ from slurmslice.status.states import BEGUN_STATES, FAILED_STATES, State
 from slurmslice.system.shell_quoting import quote
 
 _OUTCOMES = {
-    State.COMPLETED: Outcome.DONE,
     State.RUNNING: Outcome.RUNNING,
     State.SUSPENDED: Outcome.UNDECIDED,
     State.COMPLETING: Outcome.UNDECIDED,
@@ -75,13 +74,13 @@ def _decisions(
     run: Run, failures: Iterable[SeenAttempt], excluded: dict[str, NodeExcluded]
 ) -> list[NodeExcluded | NodeIncluded]:
     now, decided = run.clock(), run.journal_state.nodes
-    others = run.statuses.attempts(run.statuses.rows_in({State.COMPLETED, *BEGUN_STATES}))
-    trials = list(_trials(run, chain(failures, others)))
+    begun = run.statuses.attempts(run.statuses.rows_in(BEGUN_STATES))
+    trials, done = list(_trials(run, chain(failures, begun))), _done(run)
     known = {node: Excluded(one.since, one.at, one.cause) for node, one in excluded.items()}
-    cleared = [NodeIncluded(node, why, now) for node, why in why_cleared(trials, known)]
+    cleared = [NodeIncluded(node, why, now) for node, why in why_cleared(trials, known, done)]
     still = set(known) - {one.node for one in cleared}
     released = decided.released_at | {one.node: now for one in cleared}
-    found = list(find_bad_nodes(trials, still, released, _slurm_now(run)))
+    found = list(find_bad_nodes(trials, still, released, _slurm_now(run), done))
     most = _most_excluded(run) - len(still) if found else 0
     accused = [
         NodeExcluded(
@@ -124,6 +123,20 @@ def _may_accuse(failures: Iterable[SeenAttempt]) -> bool:
         number >= FEWEST_FAILURES or outcome in {Outcome.NODE, Outcome.BOOT}
         for (_, outcome), number in outcomes.items()
     )
+
+
+def _done(run: Run) -> dict[str, list[float]]:
+    """Return the starts of the attempts that are done, by their nodes."""
+    wide = {
+        number
+        for number, one in run.journal_state.submissions.items()
+        if not _is_for_one_node(one.intent.options)
+    }
+    rows: Iterable[int] = run.statuses.rows_in({State.COMPLETED})
+    if wide:
+        holder = run.journal_state.holder
+        rows = (row for row in rows if holder[row] not in wide)
+    return run.statuses.starts_by_node(rows)
 
 
 def _trials(run: Run, attempts: Iterable[SeenAttempt]) -> Iterator[Trial]:

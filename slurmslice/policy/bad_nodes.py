@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
+from bisect import bisect_left
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -134,6 +134,7 @@ def find_bad_nodes(
     excluded: Collection[str] = (),
     cleared: Mapping[str, float] | None = None,
     now: float = 0.0,
+    done: DoneStarts | None = None,
 ) -> Iterator[Suspicion]:
     """Find nodes to suspect, the strongest evidence first.
 
@@ -144,8 +145,9 @@ def find_bad_nodes(
             What began there earlier does not count against them.
         now: the time up to which slices are known to run, by the clock of the trials, epoch
             seconds; 0 if only their own times tell it.
+        done: other attempts that are done.
     """
-    table = _Trials(trials, cleared or {}, now)
+    table = _Trials(trials, cleared or {}, now, done)
     left_out = set(excluded)
     yield from table.lost_nodes(left_out)
     while best := table.most_suspect(left_out):
@@ -154,21 +156,27 @@ def find_bad_nodes(
 
 
 def why_cleared(
-    trials: Iterable[Trial], excluded: Mapping[str, Excluded]
+    trials: Iterable[Trial],
+    excluded: Mapping[str, Excluded],
+    done: DoneStarts | None = None,
 ) -> Iterator[tuple[str, str]]:
     """Find excluded nodes that the evidence does not accuse any more, each with the reason."""
-    table = _Trials(trials, {}, 0.0)
+    if not excluded:
+        return
+    table = _Trials(trials, {}, 0.0, done)
     for node, known in excluded.items():
         there = table.by_node.get(node, ())
-        outcomes = Counter(one.outcome for one in there if one.started_at >= known.at)
-        good = outcomes.pop(Outcome.DONE, 0)
-        if good > sum(outcomes[bad] for bad in _BAD):
+        bad = sum(one.outcome in _BAD and one.started_at >= known.at for one in there)
+        if table.done_since(node, known.at) > bad:
             yield node, "slices that began there later were done"
         elif known.cause == "failures":
             kept = [one for one in there if one.started_at >= known.since and one.outcome in _BAD]
             if len({one.row for one in kept} - table.failed_on_several) < FEWEST_FAILURES:
                 yield node, "its slices failed on other nodes too"
 
+
+DoneStarts = Mapping[str, Sequence[float]]
+"""The starts of attempts that are done, by their nodes, epoch seconds. There may be a million."""
 
 _BAD = frozenset({Outcome.FAILED, Outcome.NODE, Outcome.BOOT})
 
@@ -199,17 +207,25 @@ class _Trials:
     Args:
         trials: the attempts.
         cleared, now: as in ``find_bad_nodes``.
+        others_done: attempts that are done, beside those in ``trials``.
+
+    Attributes:
+        by_node: the attempts that are not done.
+        done: the sorted starts of those that are done.
+        failed_on: for each slice that failed: the nodes.
     """
 
     trials: Iterable[Trial]
     cleared: Mapping[str, float]
     now: float
+    others_done: DoneStarts | None = None
     by_node: dict[str, list[Trial]] = field(default_factory=dict)
-    done: Counter[str] = field(default_factory=Counter)
+    done: dict[str, list[float]] = field(default_factory=dict)
     failed_on: dict[int, set[str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         counted = set[tuple[tuple[int, int], float | None]]()
+        self.done = {node: list(starts) for node, starts in (self.others_done or {}).items()}
         for one in self.trials:
             self.now = max(self.now, one.started_at, one.ended_at or 0)
             if one.outcome is Outcome.FAILED:
@@ -219,8 +235,12 @@ class _Trials:
                 counted.add((one.task, one.ended_at))
             if one.outcome in _BAD:
                 self.failed_on.setdefault(one.row, set()).add(one.node)
-            self.done[one.node] += one.outcome is Outcome.DONE
-            self.by_node.setdefault(one.node, []).append(one)
+            if one.outcome is Outcome.DONE:
+                self.done.setdefault(one.node, []).append(one.started_at)
+            else:
+                self.by_node.setdefault(one.node, []).append(one)
+        for starts in self.done.values():
+            starts.sort()
         several = {row for row, nodes in self.failed_on.items() if len(nodes) > 1}
         self.failed_on_several: set[int] = several
         """Slices that failed on several nodes: that is evidence about the slice."""
@@ -232,10 +252,17 @@ class _Trials:
             last = max(lost, key=lambda one: one.started_at, default=None)
             if last is None or node in excluded or last.started_at < self.cleared.get(node, 0):
                 continue
-            done = (one.started_at for one in trials if one.outcome is Outcome.DONE)
-            if max(done, default=0.0) <= last.started_at:
+            if self._last_done(node) <= last.started_at:
                 rows = len({one.row for one in lost})
                 yield Suspicion(node, str(last.outcome), last.started_at, rows)
+
+    def done_since(self, node: str, when: float) -> int:
+        """Count the attempts on a node that began at this time or later, and are done."""
+        starts = self.done.get(node, [])
+        return len(starts) - bisect_left(starts, when)
+
+    def _last_done(self, node: str) -> float:
+        return self.done[node][-1] if node in self.done else -math.inf
 
     def most_suspect(self, excluded: Collection[str]) -> Suspicion | None:
         """Return the node with the strongest evidence; None if no evidence is strong enough."""
@@ -250,25 +277,26 @@ class _Trials:
         window = self._window(node)
         if window is None:
             return None
-        others = [name for name in self.by_node if name != node and name not in excluded]
+        nodes = self.by_node.keys() | self.done.keys()
+        others = [name for name in nodes if name != node and name not in excluded]
         known = set(others)
         bad = sum(
             not nodes.isdisjoint(known)
             for row, nodes in self.failed_on.items()
             if row not in self.failed_on_several
         )
-        good = sum(self.done[name] for name in others)
+        good = sum(len(self.done.get(name, ())) for name in others)
         good += sum(1 for name in others for _ in self._alive(name, window.lives_s))
         failed = len(window.failed)
         p = chance(failed, window.undecided, bad, good)
-        p = min(1.0, p * len(self.by_node) * window.number * (window.number + 1))
+        p = min(1.0, p * len(nodes) * window.number * (window.number + 1))
         if p >= LEVEL or self._fail_too(others, window):
             return None
         return Suspicion(node, "failures", window.since, failed, bad, good, p)
 
     def _alive(self, node: str, lives_s: float) -> Iterator[Trial]:
         """Iterate over the slices on a node that run for longer than that."""
-        for one in self.by_node[node]:
+        for one in self.by_node.get(node, ()):
             if one.outcome is Outcome.RUNNING and self.now - one.started_at > lives_s:
                 yield one
 
@@ -280,9 +308,7 @@ class _Trials:
             for one in trials
             if one.outcome is Outcome.FAILED and one.row not in self.failed_on_several
         ]
-        number = 1 + self.done[node]
-        good = [one.started_at for one in trials if one.outcome is Outcome.DONE]
-        last_good = max(good, default=-math.inf)
+        number, last_good = 1 + len(self.done.get(node, ())), self._last_done(node)
         while True:
             failed = [
                 one
@@ -313,9 +339,11 @@ class _Trials:
         ill = well = 0
         for name in others:
             alive = list(self._alive(name, window.lives_s))
-            began = [one for one in self.by_node[name] if one.started_at >= window.since]
-            bad = sum(one.outcome in _BAD for one in began)
-            good = sum(one.outcome is Outcome.DONE for one in began)
+            bad = sum(
+                one.outcome in _BAD and one.started_at >= window.since
+                for one in self.by_node.get(name, ())
+            )
+            good = self.done_since(name, window.since)
             good += sum(one.started_at >= window.since for one in alive)
             ill += bad > good
             well += good > bad or (not bad and bool(alive))

@@ -21,7 +21,7 @@ from slurmslice.sbatch.array_expression import compress_indices, parse_array
 from slurmslice.status.observation import FACT_NAMES
 from slurmslice.status.reconcile import SliceStatus
 from slurmslice.status.states import EvidenceSource, State
-from slurmslice.system.escaping import format_row, parse_row
+from slurmslice.system.escaping import escape, format_row, parse_row
 
 _NUMBERS = tuple(name for name in FACT_NAMES if name != "node")
 _FRACTIONS = frozenset({"elapsed_s", "cpu_s"})
@@ -168,6 +168,25 @@ class StatusTable(Sequence[SliceStatus]):
     def attempts(self, rows: Iterable[int]) -> Iterator[SeenAttempt]:
         """Iterate over the last observed attempts of rows, even if they are queued again."""
         return (_attempt(row, line) for row in rows if (line := self._lines[row]) is not None)
+
+    def starts_by_node(self, rows: Iterable[int]) -> dict[str, list[float]]:
+        """Group the starts of the last observed attempts of rows by their nodes, epoch seconds.
+
+        It decodes nothing else, because there may be a million rows.
+        """
+        found: dict[bytes, list[float]] = {}
+        for row in rows:
+            line = self._lines[row]
+            if isinstance(line, bytes):
+                fields = line.split(b"\t")
+                node, start = fields[-2], _number(fields[_STARTED_AT])
+            elif line is not None:
+                node, start = escape(line.node or "").encode(), line.started_at
+            else:
+                continue
+            if node and start is not None:
+                found.setdefault(node, []).append(start)
+        return {parse_row(_text(node))[0]: starts for node, starts in found.items()}
 
     def past_failures(self) -> Iterator[SeenAttempt]:
         """Iterate over the failed attempts of slices that were submitted again since then."""

@@ -103,7 +103,8 @@ def _done_before(record: RunRecord, new: RunInputs) -> Iterator[Note]:
         return
     keys = key_ranges(new.table.keys.of(new.done.rows)) if new.done.rows else ""
     which = f" ({keys})" if keys else ""
-    done = f"{count_text(len(new.done.rows))} of {record.slices}{which} done before, not submitted"
+    of = f"{len(new.done.rows)} of {count_text(record.slices)}{which}"
+    done = f"{of} done before, not submitted"
     weak = "; that a file is not empty is a weak check" if keys else ""
     fields = {"slices": len(new.done.rows), "keys": keys}
     yield Note("done-before", f"{done}{weak}", fields)
