@@ -145,3 +145,15 @@ class LockedError(EngineError):
     """Another slurmslice process holds the lock of the run."""
 
     code = "locked"
+
+
+class MailError(SlurmsliceError):
+    """A mail was not accepted; the run is not affected."""
+
+    code = "mail-not-sent"
+
+
+class OnEndError(SlurmsliceError):
+    """The person's command at the end of a run failed; the run is not affected."""
+
+    code = "on-end-failed"

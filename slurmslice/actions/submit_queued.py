@@ -167,9 +167,10 @@ def _bounds(
         return None, "throttle reached"
     most = min(queue_capacity.max_array_size, queue_capacity.max_tasks_per_array)
     if queue_capacity.tasks is not None:
-        if queue_capacity.tasks <= submitted:
+        free = queue_capacity.tasks - submitted - run.places_kept
+        if free <= 0:
             return None, queue_capacity.why
-        most = min(most, queue_capacity.tasks - submitted)
+        most = min(most, free)
     return SubmissionBounds(min(most, run.journal_state.max_next_tasks or most), spare), ""
 
 

@@ -30,11 +30,21 @@ VERBS = {
 }
 """The verbs in the order of their use. Each module is imported when its verb is called."""
 
+_VERBS_OF_JOBS = frozenset({"steward"})
+"""Verbs that only our own jobs call. No help lists them."""
+
 _SYNONYMS = {
     **dict.fromkeys(("rerun", "retry", "redo", "restart", "requeue"), "resubmit"),
     **dict.fromkeys(("kill", "stop", "abort"), "cancel"),
     **dict.fromkeys(("list", "ls"), "runs"),
-    **dict.fromkeys(("log", "output"), "logs"),
+    **dict.fromkeys(("log", "output", "cat", "show", "less"), "logs"),
+    **dict.fromkeys(("tail", "follow"), "logs -f"),
+    **dict.fromkeys(("failed", "failures", "errors"), "logs RUN --state FAIL"),
+    **dict.fromkeys(("ps", "queue", "squeue", "info", "jobs"), "status"),
+    **dict.fromkeys(("start", "launch", "exec", "new", "continue", "resume"), "run"),
+    **dict.fromkeys(("sbatch", "send"), "submit"),
+    **dict.fromkeys(("sinfo", "limits"), "doctor"),
+    "scancel": "cancel",
     **dict.fromkeys(
         ("remove", "rm", "delete", "clean"),
         "rm -r slurmslice-runs/RUN (after all of its jobs have ended)",
@@ -76,7 +86,7 @@ class LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import the module of a verb; None if there is no such verb."""
-        if cmd_name not in VERBS:
+        if cmd_name not in VERBS and cmd_name not in _VERBS_OF_JOBS:
             return None
         import importlib
 
@@ -92,7 +102,7 @@ class LazyGroup(click.Group):
         Raises:
             UnknownVerb: there is no such verb; the message names the nearest one.
         """
-        if args and args[0] not in VERBS:
+        if args and args[0] not in VERBS and args[0] not in _VERBS_OF_JOBS:
             import difflib
 
             near = [_SYNONYMS[args[0]]] if args[0] in _SYNONYMS else []

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from slurmslice.engines.stewards import Stewards
 from slurmslice.errors import UnusableSlurmError
 from slurmslice.notes import Note
 from slurmslice.sbatch.array_expression import ArrayExpression
@@ -187,6 +188,10 @@ class Engine(Protocol):
 
     counts_whole_minutes: bool
     """A time limit is rounded up to minutes."""
+
+    @property
+    def stewards(self) -> Stewards | None:
+        """Jobs that follow a run by themselves; None if this engine has none."""
 
     def find_blocking_reason(self, text: str) -> BlockingReason | None:
         """Find a reason for which a pending task may never start; None if it starts by itself.

@@ -12,9 +12,10 @@ from functools import cached_property
 
 from slurmslice.engines.protocol import TaskLimits
 from slurmslice.errors import BadInputError, NoAnswerError, SlurmsliceError
+from slurmslice.plan.attempt_costs import AttemptCosts
 from slurmslice.plan.failure_causes import RepairHistory, cause_of_row
 from slurmslice.plan.plan import Choice
-from slurmslice.plan.repair_budget import RepairBudget
+from slurmslice.plan.repair_budget import divide_by_budget
 from slurmslice.plan.request_changes import filled_request
 from slurmslice.plan.run_script import script_request
 from slurmslice.policy.causes import counts
@@ -116,7 +117,8 @@ def find_repairs(run: Run) -> Repairs:
             due.setdefault((cause, tuple(decision.items())), []).append(row)
     choices = [Choice(tuple(rows), dict(changes), why) for (why, changes), rows in due.items()]
     if policy.budget and choices:
-        choices, others = decide.budget.divide(choices)
+        costs = AttemptCosts(run, decide.default_time)
+        choices, others = divide_by_budget(run, choices, costs)
         for choice, reason in others:
             left.setdefault((choice.cause, reason), []).extend(choice.rows)
     return Repairs(
@@ -238,12 +240,8 @@ class _Decisions:
                 return None
         return run.known_limits[task]
 
-    @property
-    def budget(self) -> RepairBudget:
-        """The budget of the run."""
-        return RepairBudget(self._run, self._script, self._default_time)
-
-    def _default_time(self, request: ResourceRequest) -> int | None:
+    def default_time(self, request: ResourceRequest) -> int | None:
+        """Return the time limit of a request without one, seconds; None if not known."""
         with contextlib.suppress(BadInputError):
             limits = self._limits(request)
             return limits.default_time_s if limits else None

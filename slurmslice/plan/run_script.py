@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from slurmslice import sbatch
 from slurmslice.errors import BadInputError, DamagedRunError
 from slurmslice.notes import Note
 from slurmslice.run.directory import RunDirectory, read_required_file, sha256_hex
@@ -17,7 +18,7 @@ from slurmslice.sbatch.ignored_lines import find_ignored_lines
 from slurmslice.sbatch.resource_request import ResourceRequest
 from slurmslice.script.source_line import find_source_line
 from slurmslice.spec.packing import throttle_in_tasks
-from slurmslice.system.line_ends import carriage_return_error
+from slurmslice.system.line_ends import byte_order_mark_error, carriage_return_error
 from slurmslice.system.shell_quoting import quote, quote_words
 
 
@@ -69,10 +70,14 @@ def check_script(run: Run, script: RunScript) -> None:
     check_library(run)
     if not run.directory.script_edited:
         return
+    if text.startswith("\ufeff"):
+        raise byte_order_mark_error(str(run.directory.script))
     if "\r\n" in text:
         line = text[: text.index("\r\n")].count("\n") + 1
         raise carriage_return_error(str(run.directory.script), line)
     _check_interpreter(run, text)
+    if mail := script.request.get("mail-type"):  # sbatch drops a wrong value without a word
+        sbatch.check_option("mail-type", mail)
     _check_source_line(run, text)
     # `bash -n` reports extglob patterns (bash(1), shopt) as errors, because it does not set it.
     if "extglob" not in text:

@@ -10,9 +10,11 @@ from slurmslice.plan.failure_causes import cause_of_row
 from slurmslice.plan.repairs import AttemptsLeft, repair_policy
 from slurmslice.reports.measured import elapsed_s
 from slurmslice.reports.slice_requests import SliceRequests
+from slurmslice.reports.steward import report_steward
 from slurmslice.run.run import Run
 from slurmslice.run.slice_logs import SliceLog
 from slurmslice.status.observation import FACT_NAMES
+from slurmslice.status.states import BEGUN_STATES
 
 Record = dict[str, object]
 
@@ -35,6 +37,7 @@ def run_record(run: Run, rows: Collection[int] | None = None) -> Record:
         "engine": run.record.engine,
         "cluster": run.record.cluster,
         "finished": run.finished,
+        "steward": _steward(run),
         "max_attempts": repair_policy(run).max_attempts,
         "excluded_nodes": [
             dataclasses.asdict(one)
@@ -43,6 +46,12 @@ def run_record(run: Run, rows: Collection[int] | None = None) -> Record:
         "counts": {str(state): number for state, number in run.statuses.state_counts().items()},
         "slices": [slice_record(run, row, requested, attempts_left) for row in chosen],
     }
+
+
+def _steward(run: Run) -> Record | None:
+    """Return the steward as a record; None if the run has none."""
+    report = report_steward(run)
+    return report.record() if report else None
 
 
 def slice_record(
@@ -84,9 +93,11 @@ def _log_place(run: Run, row: int) -> Record:
     if submission is None:
         return {"log": None, "log_offset": None, "log_bytes": None}
     log = SliceLog.of(run.directory, submission, row, run.table.log_name(row))
-    if not status.state.final or log.own.exists():
-        return {"log": str(log.own), "log_offset": 0, "log_bytes": None}
-    for section in log.sections()[-1:] if log.shared.exists() else ():
+    may_have_text = status.state.final or status.state in BEGUN_STATES
+    file = log.file(ended=status.state.final) if may_have_text else log.own
+    if file is None:
+        return {"log": None, "log_offset": None, "log_bytes": None}
+    for section in log.sections()[-1:] if file == log.shared else ():
         size = len(section.text)
-        return {"log": str(log.shared), "log_offset": section.offset, "log_bytes": size}
-    return {"log": None, "log_offset": None, "log_bytes": None}
+        return {"log": str(file), "log_offset": section.offset, "log_bytes": size}
+    return {"log": str(file), "log_offset": 0, "log_bytes": None}

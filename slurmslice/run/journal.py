@@ -16,6 +16,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from slurmslice.errors import DamagedRunError
+from slurmslice.run.steward_record import (
+    StewardEnded,
+    StewardEvent,
+    StewardIntent,
+    StewardSubmitted,
+)
 from slurmslice.sbatch.resource_request import NO_REQUEST, ResourceRequest
 from slurmslice.spec.code_record import NO_CODE, CodeRecord
 from slurmslice.spec.recorded_environment import RecordedEnvironment
@@ -319,15 +325,29 @@ class CanaryEnded:
     at: float
 
 
+@dataclass(frozen=True, slots=True)
+class EndTold:
+    """The person is told the end of the run in one way: ``mail`` or ``on-end``.
+
+    Written before that, so that a second process does not tell it too; and again if it failed.
+    """
+
+    way: str
+    at: float
+    failed: bool = False
+
+
 _EVENTS = (
     *(Intent, Queued, Dequeued, Submitted, Rejected, Fenced, LateJobCancelled, SlicesReturned),
     *(Requeued, JobCarriesMore, Cancelled, Throttled, PolicyChanged, Shared, Held, Released),
     *(Unclear, EnvironmentRecorded, NodeExcluded, NodeIncluded, CanaryEnded),
+    *(EndTold, StewardIntent, StewardSubmitted, StewardEnded),
 )
 Event = (
     Intent | Queued | Dequeued | Submitted | Rejected | Fenced | LateJobCancelled | SlicesReturned
     | Requeued | JobCarriesMore | Cancelled | Throttled | PolicyChanged | Shared | Held | Released
     | Unclear | EnvironmentRecorded | NodeExcluded | NodeIncluded | CanaryEnded
+    | EndTold | StewardEvent
 )  # fmt: skip
 
 

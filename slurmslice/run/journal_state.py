@@ -9,6 +9,7 @@ from slurmslice.run.journal import (
     CanaryEnded,
     Cancelled,
     Dequeued,
+    EndTold,
     EnvironmentRecorded,
     Event,
     Fenced,
@@ -30,12 +31,25 @@ from slurmslice.run.journal import (
     Unclear,
 )
 from slurmslice.run.node_decisions import NodeDecisions
+from slurmslice.run.steward_record import (
+    Steward,
+    StewardEnded,
+    StewardIntent,
+    StewardSubmitted,
+    steward_after,
+)
 from slurmslice.run.submission import Submission, SubmissionStatus
 from slurmslice.sbatch.array_expression import ArrayExpression, compress_indices, parse_array
 from slurmslice.sbatch.options import FIRST_ONLY
 from slurmslice.sbatch.resource_request import ResourceRequest
 from slurmslice.spec.recorded_environment import RecordedEnvironment
 from slurmslice.spec.run_spec import FailureLimit
+
+_Decision = (
+    Throttled | PolicyChanged | Held | Released | EnvironmentRecorded | EndTold
+    | NodeExcluded | NodeIncluded | CanaryEnded
+)  # fmt: skip
+"""Events that change no slice."""
 
 
 @dataclass
@@ -74,6 +88,8 @@ class JournalState:
         nodes: the decisions about nodes.
         done_before: the rows that were done before the run was made.
         canary_ended: the slices beside the canary may be submitted.
+        end_told: the ways by which the person was told the present end of the run.
+        steward: the newest steward; None if there was none.
     """
 
     submissions: dict[int, Submission]
@@ -104,6 +120,8 @@ class JournalState:
     nodes: NodeDecisions = field(default_factory=NodeDecisions)
     canary_ended: bool = False
     done_before: frozenset[int] = frozenset()
+    end_told: frozenset[str] = frozenset()
+    steward: Steward | None = None
     _before: dict[int, _UndoRecord] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -178,44 +196,44 @@ class JournalState:
             case Shared():
                 stopped = self.submissions[event.number].stopped or event.share == 0
                 self._update(event.number, share=event.share, stopped=stopped)
-            case NodeExcluded() | NodeIncluded():
-                self.nodes.apply(event)
+            case StewardIntent() | StewardSubmitted() | StewardEnded():
+                self.steward = steward_after(self.steward, event)
             case _:
                 self._set_policy(event)
         return NO_ROWS
 
-    def _set_policy(
-        self,
-        event: Throttled | PolicyChanged | Held | Released | EnvironmentRecorded | CanaryEnded,
-    ) -> None:
-        if isinstance(event, Held):
-            self.held, self.rest_cancelled = event.reason, event.cancelled
-        elif isinstance(event, Released):
-            self.held, self.rest_cancelled, self.released_at = "", False, event.at
-        elif isinstance(event, Throttled):
-            self.throttle, self.throttled = event.limit, True
-        elif isinstance(event, EnvironmentRecorded):
-            self.environment = event.environment
-        elif isinstance(event, CanaryEnded):
-            self.canary_ended = True
-        else:
-            if event.max_attempts is not None:
-                self.max_attempts = event.max_attempts
-            if event.max_failures is not None:
-                self.max_failures = event.max_failures
-            if event.cancel_rest is not None:
-                self.cancel_rest = event.cancel_rest
-            if event.retry is not None:
-                self.retry = event.retry
-            if event.on is not None:
-                self.on = event.on
-            if event.budget is not None:
-                self.budget = event.budget
+    def _set_policy(self, event: _Decision) -> None:
+        match event:
+            case Held():
+                self.held, self.rest_cancelled = event.reason, event.cancelled
+            case Released():
+                self.held, self.rest_cancelled, self.released_at = "", False, event.at
+                self.end_told = frozenset()
+            case Throttled():
+                self.throttle, self.throttled = event.limit, True
+            case EnvironmentRecorded():
+                self.environment = event.environment
+            case NodeExcluded() | NodeIncluded():
+                self.nodes.apply(event)
+            case CanaryEnded():
+                self.canary_ended = True
+            case EndTold():
+                told = self.end_told - {event.way}
+                self.end_told = told if event.failed else told | {event.way}
+            case PolicyChanged():
+                self._change_policy(event)
+
+    def _change_policy(self, event: PolicyChanged) -> None:
+        for part in ("max_attempts", "max_failures", "retry", "on", "budget", "cancel_rest"):
+            value = getattr(event, part)
+            if value is not None:
+                setattr(self, part, value)
 
     def _intend(self, event: Intent) -> ArrayExpression:
         if event.number in self.submissions:
             raise ValueError(f"submission {event.number} begins twice")
         submission = self.submissions[event.number] = Submission(event)
+        self.end_told = frozenset()
         rows = parse_array(event.rows)
         tasks = -(-len(rows) // event.pack)
         if rows.highest >= len(self.holder) or tasks != len(submission.array):

@@ -53,6 +53,8 @@ class Run:
         """Submissions exclude no suspected node, because one without them was rejected."""
         self.answered_at = float("-inf")
         """The last time when all sources answered about all slices in flight, epoch seconds."""
+        self.places_kept = 0
+        """Places in the engine's queue that submissions of slices leave free."""
         self.foreign_jobs: set[str] = set()
         """Job ids of this run that Slurm has given to other jobs."""
         self.unsubmitted_at = float("-inf")

@@ -53,12 +53,17 @@ class SliceLog:
             return self.directory.shared_log_path(self.number, self.index)
         return self.directory.task_log_path(self.number, self.index)
 
-    @property
-    def path(self) -> Path:
-        """The file that has the text, or that will have it."""
-        if self.own.exists() or not any(section.text for section in self.sections()):
-            return self.own
-        return self.shared
+    def file(self, *, ended: bool) -> Path | None:
+        """Return the file that has the text; None if the slice has ended and there is no text.
+
+        If the slice has not ended, it is the file that will have it.
+        """
+        if not self.own.exists():
+            if any(section.text for section in self.sections()) and self.shared.exists():
+                return self.shared
+            if ended:
+                return None
+        return self.own
 
     @property
     def proves_begin(self) -> bool:

@@ -47,7 +47,7 @@ def find_template(given: str, project: Path) -> OwnTemplate:
 
 def _read(path: Path) -> OwnTemplate:
     try:
-        return OwnTemplate(path, path.read_text("utf-8"))
+        return OwnTemplate(path, path.read_text("utf-8-sig"))
     except OSError as why:
         raise unreadable_file_error(f"The template {path}", str(path), why) from why
     except UnicodeDecodeError as why:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from slurmslice import sbatch
 from slurmslice.errors import BadInputError
 from slurmslice.sbatch import NO_OPTIONS, Option, Takes
+from slurmslice.settings.mail_settings import parse_mail_table
 from slurmslice.settings.settings_file import (
     KnownKeys,
     Setting,
@@ -37,6 +38,8 @@ def parse_settings(data: bytes, file: str, keys: KnownKeys) -> SettingsFile:
             message names the nearest one), or has a value of the wrong type.
     """
     tree = _parse(data, file)
+    mail = _table(tree.pop("mail", {}), f"{file}: [mail]")
+    parse_mail_table(mail, file)  # its values are read when mail is sent
     profiles = _table(tree.pop("profile", {}), f"{file}: profile")
     return SettingsFile(
         file,

@@ -67,6 +67,8 @@ class RunSpec:
         on: the person's rules for causes, ``CAUSE=STEPS``; checked.
         cause: the person's named causes, ``NAME=PATTERN``; checked.
         budget: the budget of automatic attempts, as typed; checked; empty for none.
+        mail: one mail tells the end of the run; ``request`` has its address (``mail-user``).
+        on_end: shell text that runs at the end of the run, with its status as JSON on stdin.
     """
 
     name: str
@@ -93,6 +95,8 @@ class RunSpec:
     on: tuple[str, ...] = ()
     cause: tuple[str, ...] = ()
     budget: str = ""
+    mail: bool = False
+    on_end: str = ""
 
     @cached_property
     def per_slice(self) -> ResourceRequest:

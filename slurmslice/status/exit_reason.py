@@ -98,7 +98,7 @@ def _refine(
         if own.exit_code is not None and _may_match(report, own.exit_code):
             report = replace(report, exit_code=own.exit_code)
             if own.in_setup:
-                return report, source, f"setup exited {report.exit_code}"
+                return report, source, f"setup exited {explain_code(report.exit_code)}"
     script_ended = report.state in {State.COMPLETED, State.FAILED}
     if script_ended and report.steps and report.steps.preempted:
         reason = f"signalled to make room for another job, then {state_reason(report)}"
@@ -150,7 +150,7 @@ def report_from_progress(
         state = State.CANCELLED if cancelled else State.FAILED
         return replace(report, state=state), EvidenceSource.PROGRESS, signal_reason(own)
     if own.in_setup:
-        return report, EvidenceSource.PROGRESS, f"setup exited {code}"
+        return report, EvidenceSource.PROGRESS, f"setup exited {explain_code(code)}"
     if own.timed_out:
         timed_out = replace(report, state=State.TIMEOUT)
         return timed_out, EvidenceSource.PROGRESS, "exceeded the time limit of a slice"
@@ -196,18 +196,38 @@ def _may_match(report: TaskReport, code: int) -> bool:
 def check_failed_report(report: TaskReport, own: SlotProgress) -> tuple[TaskReport, str]:
     """Return the report and the reason of a slice whose check failed."""
     failed = replace(report, state=State.CHECK_FAILED, exit_code=0, signal=None)
-    return failed, f"exit 0, but {own.check_file or f'its check exited {own.check_exit}'}"
+    fault = own.check_file or f"its check exited {explain_code(own.check_exit)}"
+    return failed, f"exit 0, but {fault}"
+
+
+_NOT_STARTED = {126: "a file cannot be executed", 127: "a command was not found"}
+"""The usual meaning of bash's exit codes for a command that it cannot start (bash(1))."""
+
+
+def explain_code(code: int | None) -> str:
+    """Return an exit code and its meaning in bash: ``139 (SIGSEGV)``, ``127 (usually …)``."""
+    if code in _NOT_STARTED:
+        return f"{code} (usually {_NOT_STARTED[code]})"
+    number = signal_number(code)
+    if number is None:
+        return str(code)
+    known = number in {member.value for member in signal.Signals}
+    return f"{code} ({signal.Signals(number).name if known else f'signal {number}'})"
 
 
 def exit_code_reason(code: int | None) -> str:
-    """Describe an exit code other than 0, with its signal in bash: ``exit 139 (SIGSEGV)``."""
-    if code is None:
-        return "it failed"
-    number = signal_number(code)
-    if number is None:
-        return f"exit {code}"
-    known = number in {member.value for member in signal.Signals}
-    return f"exit {code} ({signal.Signals(number).name if known else f'signal {number}'})"
+    """Describe an exit code other than 0: ``exit 139 (SIGSEGV)``."""
+    return "it failed" if code is None else f"exit {explain_code(code)}"
+
+
+def is_not_found(reason: str) -> bool:
+    """Tell if a command was probably not found, by the reason for its slice's state."""
+    return _NOT_STARTED[127] in reason
+
+
+def is_not_executable(reason: str) -> bool:
+    """Tell if a file could probably not be executed, by the reason for its slice's state."""
+    return _NOT_STARTED[126] in reason
 
 
 def state_reason(report: TaskReport) -> str:

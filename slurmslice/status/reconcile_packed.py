@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from slurmslice.script.progress_lines import SlotProgress, TaskProgress, signal_number
 from slurmslice.script.source_line import NOT_BEGUN_EXIT
-from slurmslice.status.exit_reason import report_from_progress, signal_reason
+from slurmslice.status.exit_reason import explain_code, report_from_progress, signal_reason
 from slurmslice.status.observation import NO_JOB_STEPS, TaskReport
 from slurmslice.status.reconcile import (
     ACCOUNTING_LAG_S,
@@ -184,6 +184,8 @@ def _ended_from_outside(
         said: the evidence of the poll.
         may_be_oom: this slice may be the cause if its task is OUT_OF_MEMORY.
     """
+    if task.state is State.WAITING:  # its runner has returned the task: it runs again
+        return _with_running_task(task, own)
     number, final = signal_number(own.exit_code), task.state.final
     if final and task.state not in _SCRIPT_ENDED:
         oom = task.state is State.OUT_OF_MEMORY
@@ -229,13 +231,19 @@ def _with_running_task(task: SliceStatus, own: SlotProgress) -> SliceStatus:
 def _ended_with_task(task: SliceStatus, own: SlotProgress) -> SliceStatus:
     """Return the end of a slice that ended with its task (rule 6).
 
-    Times are the slice's own. Memory is left out: it is the task's.
+    Times and the exit code are the slice's own. The task's exit code is that of all its slices.
+    Memory is left out: it is the task's.
     """
-    if task.state is State.FAILED and own.exit_code is None:  # the exit code is another slice's
+    code, signal_sent = own.exit_code, None
+    if code is None:
+        code, signal_sent = task.exit_code if task.state is State.COMPLETED else None, task.signal
+    if task.state is State.FAILED and own.exit_code is None:
         reason = f"its array task ended ({task.reason}), and it has written no end line"
-        task = replace(task, exit_code=None, reason=reason)
+        task = replace(task, reason=reason)
     return replace(
         task,
+        exit_code=code,
+        signal=signal_sent,
         started_at=own.started_at,
         elapsed_s=_elapsed(own, own.started_at, own.ended_at or task.ended_at),
         cpu_s=own.cpu_s,
@@ -264,7 +272,7 @@ def _before_its_turn(task: SliceStatus, wrote: TaskProgress, times_returned: int
     """Return a slice to WAITING (rule 8), or fail it the second time no slice began (rule 9)."""
     how = "its array task ended before its turn"
     if wrote.setup_exit is not None:
-        how = f"setup exited {wrote.setup_exit}"
+        how = f"setup exited {explain_code(wrote.setup_exit)}"
     elif task.exit_code == NOT_BEGUN_EXIT and wrote.restart is None:
         how = "not begun: slurmslice.sh could not be read"
     reason = f"{how} ({task.state}: {task.reason})"

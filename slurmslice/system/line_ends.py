@@ -35,6 +35,16 @@ def unix_text(data: bytes, source: str, hint: str = "") -> bytes:
     return b"\n".join(lines)
 
 
+def byte_order_mark_error(source: str) -> BadInputError:
+    """Return the error about a byte-order mark before the first line of a script."""
+    return BadInputError(
+        f"{source}, line 1: a byte-order mark, as in a text from Windows.",
+        f"Remove it: sed -i '1s/^\\xef\\xbb\\xbf//' {quote(source)}",
+        code="byte-order-mark",
+        path=source,
+    )
+
+
 def carriage_return_error(source: str, line: int, hint: str = "") -> BadInputError:
     """Return the error about a carriage return.
 

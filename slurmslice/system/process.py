@@ -7,7 +7,7 @@ import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Any, NoReturn
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,18 +38,22 @@ def run_program(
     *,
     timeout: float,
     env: Mapping[str, str] | None = None,
+    data: bytes | None = None,
+    cwd: str | None = None,
 ) -> ProgramResult:
-    """Run a program until it ends or the time-out (seconds) is over; it has no standard input.
+    """Run a program until it ends or the time-out (seconds) is over, with ``data`` as its stdin.
 
     The program has its own session, so Ctrl-C at the terminal does not interrupt an sbatch call:
     it ends normally, and slurmslice records the result.
     """
+    stdin: dict[str, Any] = {"stdin": subprocess.DEVNULL} if data is None else {"input": data}
     try:
         done = subprocess.run(
             list(argv),
-            stdin=subprocess.DEVNULL,
+            **stdin,
             capture_output=True,
             timeout=timeout,
+            cwd=cwd,
             env=None if env is None else dict(env),
             start_new_session=True,
             check=False,

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
+import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -270,5 +273,25 @@ def test_a_script_that_was_edited_on_windows_is_refused(here: Here) -> None:
         assert (done.returncode, error_code(done.stderr)) == (2, "carriage-return"), done.stderr
         assert not first or f"line {first}:" in done.stderr
         assert "sed -i" in done.stderr
-    script.write_bytes(rendered)
+    script.write_bytes(codecs.BOM_UTF8 + rendered)
+    done = here("run", "w")
+    assert (done.returncode, error_code(done.stderr)) == (2, "byte-order-mark"), done.stderr
+    (mend,) = re.findall(r"sed -i .*", done.stderr)
+    subprocess.run(mend.partition(" [")[0], shell=True, cwd=here.folder, check=True)
+    assert script.read_bytes() == rendered
     assert here("run", "w").returncode == 0
+
+
+@pytest.mark.parametrize("start", [b"", codecs.BOM_UTF8])
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+def test_a_template_from_windows_makes_the_same_script(
+    here: Here, start: bytes, end: bytes
+) -> None:
+    """As a setup or a shell text."""
+    lines = (b'{% extends "array.sh.j2" %}', b"{% block setup %}", b"export A=1", b"{% endblock %}")
+    (here.folder / "own.j2").write_bytes(start + end.join((*lines, b"")))
+    line = ("render", *LOCAL, "--name", "t", "-a", "0-1", "--template", "own.j2", "--", "true")
+    assert here(*line).returncode == 0
+    script = (here.folder / "slurmslice-runs/t/script.sh").read_bytes()
+    assert b"\nexport A=1\n" in script
+    assert b"\r" not in script

@@ -13,7 +13,7 @@ from slurmslice.actions.cancel import cancel
 from slurmslice.actions.poll import poll
 from slurmslice.actions.submit import choose_failed, choose_waiting, submit
 from slurmslice.actions.submit_queued import submit_queued
-from slurmslice.cli.output.summary import UNKNOWN_AFTER_S, notes_on_blocked_slices
+from slurmslice.cli.output.blocked_slices import UNKNOWN_AFTER_S, notes_on_blocked_slices
 from slurmslice.engines.protocol import SubmitRequest, TaskLimits
 from slurmslice.errors import (
     BadInputError,
@@ -26,6 +26,7 @@ from slurmslice.reports.counts import key_ranges
 from slurmslice.run.directory import RunDirectory
 from slurmslice.run.run import Run
 from slurmslice.sbatch.array_expression import parse_array
+from slurmslice.sbatch.resource_request import ResourceRequest
 from slurmslice.status.observation import TaskReport
 from slurmslice.status.states import State
 from slurmslice.system.escaping import escape
@@ -327,6 +328,58 @@ def test_slices_that_may_wait_for_ever_get_advice(
     assert not typed.noted("will-not-start")
     engine.jobs["100"].tasks[0] = TaskReport(State.RUNNING, "RUNNING")
     typed("status", "demo")
+    assert not typed.noted("may-not-start")
+
+
+@pytest.mark.parametrize("reason", ["AssocGrpCpuLimit", "QOSGrpMemLimit", "QOSMaxCpuPerUserLimit"])
+@pytest.mark.parametrize("verb", ["status", "run"])
+def test_a_task_that_is_above_a_limit_alone_is_told_never_to_start(
+    new_run: NewRun, engine: FakeEngine, typed: Typed, reason: str, verb: str
+) -> None:
+    """It was submitted by hand, or the limit was lowered since then. The engine is asked once."""
+    submit(new_run("0-3", cpus_per_task="4"), ALL, {}, "submit")
+    engine.jobs["100"].tasks = {
+        index: TaskReport(State.PENDING, "PENDING", reason=reason) for index in range(4)
+    }
+    asked = []
+
+    def limits(request: ResourceRequest) -> TaskLimits:
+        asked.append(request.options)
+        return TaskLimits(1001, 0, impossible_reason="GrpTRES is cpu=3 of x")
+
+    engine.limits = limits  # type: ignore[method-assign]
+    engine.on_wait = lambda: engine.end_all() if len(engine.waited) > 2 else None
+    said = typed(verb, "demo")
+    assert typed.noted("will-not-start") == [{"keys": "0-3", "reason": reason}]
+    assert not typed.noted("may-not-start")
+    assert "GrpTRES is cpu=3" in said
+    assert "slurmslice resubmit demo --state CANCELLED -c CPUS --mem SIZE" in said
+    assert len(asked) == 1
+    assert ("cpus-per-task", "4") in asked[0]
+
+
+@pytest.mark.parametrize("column", ["mem", "cpus"])
+def test_only_the_slices_that_are_above_the_limit_never_start(
+    engine: FakeEngine, typed: Typed, column: str
+) -> None:
+    """The others run. Those wait for the same reason, and the note does not name them."""
+    (typed.folder / "t.csv").write_text("name,mem,cpus\na,1,1\nb,1,1\nc,64,9\nd,64,9\n")
+    option = ("--mem", "{mem}G") if column == "mem" else ("-c", "{cpus}")
+    line = ("--table", "t.csv", "--key", "name", "--name", "demo", *option, "--", "true", "{name}")
+    typed("render", *line)
+    typed("submit", "demo")
+    for job in engine.jobs.values():
+        for index in job.tasks:
+            job.tasks[index] = TaskReport(State.PENDING, "PENDING", reason="AssocGrpMemLimit")
+    engine.jobs["100"].tasks[0] = TaskReport(State.RUNNING, "RUNNING")
+
+    def limits(request: ResourceRequest) -> TaskLimits:
+        high = "64G" in request.values() or "9" in request.values()
+        return TaskLimits(1001, impossible_reason="GrpTRES is mem=9G of x" if high else "")
+
+    engine.limits = limits  # type: ignore[method-assign]
+    typed("status", "demo")
+    assert typed.noted("will-not-start") == [{"keys": "c, d", "reason": "AssocGrpMemLimit"}]
     assert not typed.noted("may-not-start")
 
 
@@ -640,3 +693,86 @@ def test_each_cause_has_its_own_advice(
     typed("status", "demo")
     told = [line.split("slurmslice ")[1] for line in typed.lines if "slurmslice resubmit" in line]
     assert told == lines
+
+
+@pytest.mark.parametrize(
+    ("state", "code", "how", "advice"),
+    [
+        (State.FAILED, 127, "", "whole path"),
+        (State.FAILED, 126, "", "chmod +x"),
+        (State.FAILED, 127, "setup", "module"),
+        (State.CHECK_FAILED, 127, "check", "whole path"),
+        (State.FAILED, 1, "", "program"),
+    ],
+)
+def test_a_command_that_cannot_start_has_its_own_advice(
+    new_run: NewRun,
+    engine: FakeEngine,
+    typed: Typed,
+    state: State,
+    code: int,
+    how: str,
+    advice: str,
+) -> None:
+    """Exit 127 and 126 of the command, the setup or the check: what happened, what to type."""
+    run = new_run("0-3")
+    submit(run, ALL, {}, "submit")
+    engine.end_all()
+    engine.end("100", 2, State.FAILED, exit_code=code)
+    head, slot = "job=100 restart=0 at=1800000000 host=n", "" if how == "setup" else " slot=0"
+    kinds = {"": ("start", "end"), "setup": ("setup",), "check": ("start", "check", "end")}[how]
+    exits = {"start": ""}
+    run.directory.task_log_path(1, 2).write_text(
+        "".join(f"slurmslice {k} {head}{slot}{exits.get(k, f' exit={code}')}\n" for k in kinds)
+    )
+    said = typed("status", "demo")
+    (told,) = [one for one in typed.json("status", "demo")["slices"] if one["key"] == "2"]
+    assert (told["state"], "usually" in told["reason"]) == (state, code > 1)
+    assert advice in said
+    assert "slurmslice resubmit demo" in said
+
+
+# -- named slices ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "left"),
+    [
+        (("0-5",), {"RUNNING": "3", "PENDING": "4-5", "COMPLETED": "1"}),
+        (("0", "3"), {"RUNNING": "3"}),
+        (("0", "1", "--dry-run"), {"COMPLETED": "1"}),
+        (("0-3", "--state", "COMPLETED"), {"FAILED": "0", "RUNNING": "3", "CANCELLED": "2"}),
+        (("0",), None),
+        ((), None),
+    ],
+)
+def test_a_named_slice_that_is_not_resubmitted_is_told(
+    new_run: NewRun,
+    engine: FakeEngine,
+    typed: Typed,
+    words: tuple[str, ...],
+    left: dict[str, str] | None,
+) -> None:
+    """It has not ended, or not failed. Slices that nobody named are not listed."""
+    submit(new_run("0-5"), ALL, {}, "submit")
+    for index, state in enumerate((State.FAILED, State.COMPLETED, State.CANCELLED)):
+        engine.end("100", index, state)
+    engine.jobs["100"].tasks[3] = TaskReport(State.RUNNING, "RUNNING")
+    typed("resubmit", "demo", *words)
+    assert typed.code == 0
+    assert [note["states"] for note in typed.noted("named-left-out")] == ([left] if left else [])
+
+
+@pytest.mark.parametrize("more", [(), ("--dry-run",)])
+def test_a_named_slice_that_cannot_be_cancelled_is_told(
+    new_run: NewRun, engine: FakeEngine, typed: Typed, more: tuple[str, ...]
+) -> None:
+    """It has ended."""
+    submit(new_run("0-5"), ALL, {}, "submit")
+    for index, state in enumerate((State.FAILED, State.COMPLETED)):
+        engine.end("100", index, state)
+    typed("cancel", "demo", "0-3", *more)
+    (note,) = typed.noted("named-left-out")
+    assert note["states"] == {"COMPLETED": "1", "FAILED": "0"}
+    typed("cancel", "demo", *more)
+    assert not typed.noted("named-left-out")

@@ -450,7 +450,7 @@ def test_several_slices_and_earlier_attempts(
     said = typed("logs", "demo", "0-1", "2")
     assert all(word in said for word in ("first 0", "second 1", "first 2"))
     assert "first 1" not in said
-    assert typed.noted("earlier-attempts") == [{"attempts": 1}]
+    assert typed.noted("earlier-logs") == [{"logs": 1}]
     assert "--all" in said
     said = typed("logs", "demo", "1", "--all")
     assert said.index("first 1") < said.index("second 1")
@@ -652,11 +652,14 @@ def test_other_comments_are_not_named(line: str, new_run: NewRun, typed: Typed) 
     assert not typed.noted("ignored-directive")
 
 
-def test_a_directive_below_a_command_is_named(new_run: NewRun, typed: Typed) -> None:
+@pytest.mark.parametrize(
+    "above", ["true", "export A=1", "module load gcc", 'cd "$HOME" || exit', "f() { :; }"]
+)
+def test_a_directive_below_a_command_is_named(new_run: NewRun, typed: Typed, above: str) -> None:
     """sbatch reads directives up to the first command."""
     run = new_run("0-3")
     text = run.directory.script.read_text()
-    edit(run, text.replace("prepare() {", "true\n#SBATCH --mem=4G\nprepare() {", 1))
+    edit(run, text.replace("prepare() {", f"{above}\n#SBATCH --mem=4G\nprepare() {{", 1))
     typed("submit", "demo", "--only", "0-0")
     (found,) = typed.noted("ignored-directive")
     assert (typed.code, found["written"]) == (0, "#SBATCH")

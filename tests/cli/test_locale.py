@@ -16,7 +16,8 @@ LATIN = "gr\xfcn2.dat".encode("latin-1")
 
 def environment(where: Path, locale: str) -> dict[str, str]:
     """Return variables for a locale; one that is not installed is made."""
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith(("LC_", "PYTHON"))}
+    kept = (k for k in os.environ if k == "PYTHONPATH" or not k.startswith(("LC_", "PYTHON")))
+    inherited = {k: os.environ[k] for k in kept}
     if locale == "ascii":
         return inherited | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     if locale == "utf8 off":

@@ -245,6 +245,8 @@ def test_logs_of_the_slices_in_a_state(engine: FakeEngine, typed: Typed) -> None
 
     engine.after_submit = some_fail
     typed("run", *LINE, *COMMAND)
+    for index in (2, 5):
+        (typed.folder / f"runs/x/submissions/001/logs/{index}.log").write_text("text\n")
     for words in (("--state", "FAILED"), ("x", "--state", "fail"), ("x", "0-9", "--state", "FAIL")):
         typed("logs", "--path", *words)
         shown = [line for line in typed.lines if line.startswith("/")]

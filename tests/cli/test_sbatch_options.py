@@ -105,6 +105,31 @@ def test_a_misspelt_option_gets_the_nearest(here: Here, typed: str, meant: str) 
     assert "--sbatch NAME=VALUE" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "is_told"),
+    [(("run", "--engine", "local"), False), (("render", "--engine=local"), False),
+     (("run", "--engine", "slurm"), True), (("run",), True)],
+)  # fmt: skip
+def test_a_run_on_this_machine_does_not_need_sbatchs_options(
+    here: Here, words: tuple[str, ...], is_told: bool
+) -> None:
+    """A misspelt option: the complaint of an sbatch that is not needed would mislead."""
+    program(programs(here), "sbatch", "echo 'error: no configuration' >&2; exit 1")
+    done = here(*words, "-a", "0-3", "--no-such-thing", *COMMAND)
+    assert done.returncode == 2
+    assert ("no configuration" in done.stderr) == is_told
+
+
+def test_a_run_of_this_machine_does_not_need_sbatchs_options(here: Here) -> None:
+    """The engine of the run that was named counts."""
+    assert here("render", "--engine", "local", "-a", "0-3", "--name", "x", *COMMAND).returncode == 0
+    program(programs(here), "sbatch", "echo 'error: no configuration' >&2; exit 1")
+    for verb in ("run", "submit", "resubmit"):
+        done = here(verb, "x", "--no-such-thing")
+        assert done.returncode == 2
+        assert "no configuration" not in done.stderr
+
+
 def test_a_misspelt_setting_gets_the_nearest(here: Here) -> None:
     """The cluster's own options are also compared."""
     replay(programs(here), "sbatch", PLUGIN)
@@ -127,7 +152,7 @@ def test_without_an_answer_the_error_says_so(here: Here, body: str | None, reaso
     else:
         program(programs(here), "sbatch", body)
     here.env["SLURMSLICE_ASK_TIMEOUT"] = "0.5"
-    done = here(*RENDER, "--test-image", "a", *COMMAND)
+    done = here("render", "--engine", "slurm", "-a", "0-3", "--test-image", "a", *COMMAND)
     assert done.returncode == 2
     assert reason in done.stderr
     assert "--sbatch NAME=VALUE" in done.stderr

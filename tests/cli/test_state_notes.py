@@ -152,7 +152,8 @@ def test_logs_of_a_packed_slice_show_its_own_lines(
     shown = typed.lines[2:]
     assert shown == ("loading", lines[4].strip(), lines[5].strip(), "slurmstepd: error: x")
     typed("logs", str(run.directory.path), "k2", "--task")
-    assert len(typed.lines) == 1 + 1 + 8 + 1
+    assert len(typed.lines) == 1 + 1 + 1 + 8 + 1
+    assert typed.noted("slots-of-task") == [{"slots": {str(n): f"k{n}" for n in range(4)}}]
 
 
 def test_slices_that_slurm_still_ends_cannot_be_resubmitted_yet(

@@ -22,6 +22,9 @@ DRY = ("run", "--dry-run", "-a", "0-3")
         ("--tasks-per-node", "--ntasks-per-node"), ("--chunk_size", "--pack"),
         ("--dryrun", "--dry-run"),
         ("--WallTime", "-t TIME"), ("-P", "--throttle"),
+        ("--local", "--engine local"), ("--no-slurm", "--engine local"),
+        ("--failed", "--state FAIL"), ("--only-failed", "--state FAIL"),
+        ("--tail", "logs RUN KEY -f"), ("--kill", "slurmslice cancel"),
     ],
 )  # fmt: skip
 def test_an_option_of_another_program_has_a_meaning(option: str, ours: str) -> None:
@@ -48,6 +51,11 @@ def test_other_options_have_none(option: str) -> None:
         ("status demo --joblog", "--slices"),
         ("watch demo --dryrun", "--dry-run"),
         ("throttle demo 3 --resume", "slurmslice run RUN"),
+        ("run --local -a 0-3 -- true", "--engine local"),
+        ("logs demo --failed", "--state FAIL"),
+        ("status demo --failures", "--state FAIL"),
+        ("logs demo 1 --tail", "slurmslice logs RUN KEY -f"),
+        ("run demo --kill", "slurmslice cancel RUN"),
     ],
 )
 def test_each_verb_names_our_option(line: str, ours: str, new_run: NewRun, typed: Typed) -> None:
@@ -57,6 +65,19 @@ def test_each_verb_names_our_option(line: str, ours: str, new_run: NewRun, typed
     assert typed.code == 2
     assert ours in said
     assert said.count("Did you mean") == 1
+
+
+@pytest.mark.parametrize(
+    ("verb", "ours"),
+    [("tail", "logs -f"), ("kill", "cancel"), ("scancel", "cancel"), ("squeue", "status"),
+     ("failed", "logs RUN --state FAIL"), ("sbatch", "submit"), ("rerun", "resubmit"),
+     ("cat", "logs"), ("resume", "run")],
+)  # fmt: skip
+def test_a_verb_of_another_program_has_a_meaning(verb: str, ours: str, typed: Typed) -> None:
+    """The nearest spelling alone would suggest another verb, or none."""
+    said = typed(verb, "demo", "3")
+    assert (typed.code, typed.error) == (2, "unknown-verb")
+    assert f"Did you mean {ours}?" in said
 
 
 @pytest.mark.parametrize("verb", ["", "run", "status", "resubmit", "watch", "runs", "doctor"])
@@ -166,11 +187,36 @@ def test_a_duration_without_a_unit_is_refused(engine: FakeEngine, typed: Typed) 
         assert typed.code == 0
 
 
-@pytest.mark.parametrize("value", ["BOGUS", "END,FIAL", "end fail", "ALL,X"])
-def test_an_unknown_type_of_mail_is_refused(value: str, engine: FakeEngine, typed: Typed) -> None:
-    """The hint lists sbatch's types. Case does not matter, and known ones are accepted."""
-    said = typed(*DRY, "--mail-type", value, "--", "true", "{}")
+@pytest.mark.parametrize(
+    "values",
+    [("BOGUS",), ("END,FIAL",), ("END,BOGUS",), ("end fail",), ("ALL,X",), ("END", "NONE,BOGUS"),
+     ("BOGUS,NONE", "END")],
+)  # fmt: skip
+def test_an_unknown_type_of_mail_is_refused(
+    values: tuple[str, ...], engine: FakeEngine, typed: Typed
+) -> None:
+    """sbatch takes END,BOGUS without a word, and sends no mail. The hint lists its types.
+
+    Case does not matter, and known ones are accepted.
+    """
+    options = [f"--mail-type={value}" for value in values]
+    said = typed(*DRY, *options, "--", "true", "{}")
     assert (typed.code, typed.error) == (2, "bad-mail-type")
     assert "TIME_LIMIT_80" in said
     typed(*DRY, "--mail-type", "end,Fail,time_limit_80,ARRAY_TASKS", "--", "true", "{}")
     assert (typed.code, typed.error) == (0, "")
+
+
+@pytest.mark.parametrize("value", ["BOGUS", "END,BOGUS", "FAIL,end,"])
+@pytest.mark.parametrize("verb", ["submit", "run"])
+def test_an_unknown_type_of_mail_in_an_edited_script_is_refused(
+    new_run: NewRun, engine: FakeEngine, typed: Typed, value: str, verb: str
+) -> None:
+    """The reviewed script is submitted as it is, so the line must be one that works."""
+    script = new_run("0-3").directory.script
+    line = "#SBATCH --array=0-3\n"
+    script.write_text(script.read_text().replace(line, f"{line}#SBATCH --mail-type={value}\n"))
+    engine.on_wait = engine.end_all
+    typed(verb, "demo")
+    wrong = "BOGUS" in value
+    assert (typed.error, len(engine.jobs)) == (("bad-mail-type", 0) if wrong else ("", 1))

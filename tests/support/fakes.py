@@ -29,6 +29,7 @@ from slurmslice.status.observation import (
     TaskReport,
 )
 from slurmslice.status.states import State
+from tests.support.fake_stewards import FakeStewards
 
 
 @dataclass
@@ -86,6 +87,9 @@ class FakeEngine:
     has_running_tasks: bool = False
     lasting_fault: UnusableSlurmError | None = None
 
+    def __post_init__(self) -> None:
+        self.stewards: FakeStewards | None = FakeStewards(self)
+
     def close(self) -> None:
         pass
 
@@ -141,7 +145,8 @@ class FakeEngine:
         for job, taken in self.jobs.items():
             if taken.order.job_name == job_name:
                 return FoundJob(job, taken.order.array)
-        return None
+        found = self.stewards.find(job_name) if self.stewards else None
+        return FoundJob(found) if found else None
 
     def observe(self, jobs: Sequence[JobIdentity]) -> Observation:
         self.polls += 1
@@ -181,6 +186,10 @@ class FakeEngine:
 
     def cancel(self, identity: JobIdentity, indices: Collection[int] | None) -> None:
         job = identity.job
+        if self.stewards and job in self.stewards.orders:
+            self.cancelled.append((job, None))
+            self.stewards.reports[job] = TaskReport(State.CANCELLED, "CANCELLED")
+            return
         if not self._has(identity):
             return
         self.cancelled.append((job, None if indices is None else tuple(indices)))

@@ -85,7 +85,8 @@ def on_the_fake_cluster(
 ) -> Typed:
     """Use the fake cluster in a folder without settings or runs."""
     patch.setattr("slurmslice.actions.open_run.create_engine", lambda name, path, **_: engine)
-    patch.setattr("slurmslice.actions.watch.sleep", engine.wait)
+    for module in ("watch", "log_watch"):
+        patch.setattr(f"slurmslice.actions.{module}.sleep", engine.wait)
     patch.setenv("SLURMSLICE_RUNS", str(folder / "runs"))
     patch.setenv("XDG_STATE_HOME", str(folder / "state"))
     patch.setenv("XDG_CONFIG_HOME", str(folder / "config"))

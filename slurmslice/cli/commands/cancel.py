@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import chain
 
 import click
 
 from slurmslice.actions.cancel import cancel, rows_to_cancel, shared_rows, wait_until_noticed
 from slurmslice.actions.open_run import open_run
+from slurmslice.actions.steward import end_steward
 from slurmslice.cli.options import locate_run
 from slurmslice.cli.options.common import (
     KeysCommand,
@@ -18,7 +19,7 @@ from slurmslice.cli.options.common import (
 )
 from slurmslice.cli.output.console import emit_note
 from slurmslice.cli.output.refresh import refresh, wait_for_doubts_with_note
-from slurmslice.reports.counts import count_text, key_ranges
+from slurmslice.reports.counts import count_text, counts_by_state, key_ranges
 from slurmslice.run.run import Run
 from slurmslice.system.shell_quoting import quote_words
 
@@ -31,6 +32,8 @@ def command(words: tuple[str, ...], dry_run: bool) -> int:
     directory, keys = locate_run.find_run_and_keys(words, changing=True)
     run = open_run(directory, changing=True, read_only=dry_run)
     rows = keys_from_words(run, keys)
+    if rows is None and not dry_run and (job := end_steward(run, "cancelled")):
+        emit_note("steward-cancelled", f"Job {job}, which followed the run, is cancelled.", job=job)
     refresh(run)
     wait_for_doubts_with_note(run)
     if dry_run:
@@ -55,7 +58,18 @@ def command(words: tuple[str, ...], dry_run: bool) -> int:
         words = ("slurmslice", "resubmit", run.record.name, "--state", "CANCELLED", *named)
         back = quote_words(words)
         emit_note("how-to-resubmit", f"To submit them again: {back}", command=back)
+    if unfinished_rows:
+        _note_ended(run, set(rows or ()).difference(unfinished_rows))
     return 0
+
+
+def _note_ended(run: Run, rows: Collection[int]) -> None:
+    """Name the slices that a person named and that had ended before."""
+    if rows:
+        now = counts_by_state(run, rows)
+        states = ", ".join(f"{len(c.rows)} {c.state} ({c.keys})" for c in now)
+        message = f"Left out, because they have ended: {states}."
+        emit_note("named-left-out", message, states={str(c.state): c.keys for c in now})
 
 
 def _note_shared(run: Run, rows: Sequence[int]) -> None:

@@ -7,11 +7,13 @@ from pathlib import Path
 import click
 
 from slurmslice.actions.open_run import choose_engine
+from slurmslice.actions.site_rules import switched_off
 from slurmslice.cli.options.common import SbatchCommand, engine_option, typed_words_and_request
 from slurmslice.cli.output.console import emit_note, print_line
 from slurmslice.cli.output.tables import Column, print_table
 from slurmslice.engines.protocol import Engine
 from slurmslice.engines.slurm import SlurmEngine
+from slurmslice.errors import BadInputError
 from slurmslice.sbatch.resource_request import ResourceRequest
 from slurmslice.sbatch.units import format_memory, format_time
 
@@ -57,6 +59,7 @@ def _show_slurm(engine: SlurmEngine, request: ResourceRequest) -> int:
     left = "no limit" if queue_capacity.tasks is None else f"{queue_capacity.tasks} more"
     reason = f" ({queue_capacity.why})" if queue_capacity.why else ""
     print_line(f"tasks that you can submit now: {left}{reason}")
+    print_line(f"unattended runs (--unattended): {_site_rule() or health.steward}")
     rows = [
         (
             part.name + ("*" if part.default else ""),
@@ -77,6 +80,14 @@ def _show_slurm(engine: SlurmEngine, request: ResourceRequest) -> int:
         message = "Accounting is off: states come from the queue and from the tasks' files."
         emit_note("no-accounting", message)
     return 0
+
+
+def _site_rule() -> str:
+    """Return what the site's file says against unattended runs; empty if nothing."""
+    try:
+        return switched_off()
+    except BadInputError as why:
+        return f"no: {why.message}"
 
 
 def _show_machine(engine: Engine, request: ResourceRequest) -> int:

@@ -78,11 +78,19 @@ def command(
         use_new_environment(run)
     if max_failures is not None:
         change_max_failures(run, max_failures)
+    choose, picked = choose_failed(chosen, rows), set[int]()
+
+    def choose_and_keep(run: Run) -> Sequence[int]:
+        picked.update(choose(run))
+        return choose(run)
+
     code = submit_or_show(
-        run, choose_failed(chosen, rows), changes, verb="resubmit",
+        run, choose_and_keep, changes, verb="resubmit",
         again=functools.partial(_same_choice, states, keys),
         nothing=functools.partial(_note_nothing, rows, chosen),
     )  # fmt: skip
+    if rows is not None and picked:
+        _note_left_out(run, set(rows) - picked, chosen)
     left_out_rows = sum(
         len(c.rows) for c in counts_by_state(run, rows) if c.state is State.CANCELLED
     )
@@ -91,6 +99,21 @@ def command(
         message = f"Left out: {slices}. To include them: --state FAIL,CANCELLED"
         emit_note("cancelled-left-out", message, state=State.CANCELLED, slices=left_out_rows)
     return code
+
+
+def _note_left_out(run: Run, rows: Collection[int], chosen: Collection[State] | None) -> None:
+    """Name the slices that a person named and that were not resubmitted, with their states."""
+    now = [c for c in counts_by_state(run, rows) if chosen or c.state is not State.CANCELLED]
+    if not now:
+        return
+    states = ", ".join(f"{len(c.rows)} {c.state} ({c.keys})" for c in now)
+    message = f"Left out: {states}."
+    if any(not c.state.final for c in now):
+        message += " A slice that has not ended is never submitted again."
+    others = sorted({str(c.state) for c in now if may_resubmit(c.state)})
+    if others:
+        message += f" To run the others again, add --state {','.join(others)}."
+    emit_note("named-left-out", message, states={str(c.state): c.keys for c in now})
 
 
 def _same_choice(states: Iterable[str], keys: Sequence[str], options: Sequence[str]) -> list[str]:

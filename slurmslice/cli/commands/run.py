@@ -12,6 +12,7 @@ from slurmslice.actions.create import make_record
 from slurmslice.actions.follow import FollowOptions, record_policy
 from slurmslice.actions.judge_nodes import include_node
 from slurmslice.actions.open_run import choose_engine, open_run
+from slurmslice.actions.steward import check_unattended
 from slurmslice.actions.submit import choose_waiting, find_requeued_before
 from slurmslice.cli.commands.new_run import create_or_replace_run, find_existing
 from slurmslice.cli.options import locate_run
@@ -24,6 +25,7 @@ from slurmslice.cli.options.new_run_options import (
     is_typed,
     new_run_options,
 )
+from slurmslice.cli.options.steward_options import parse_steward_sbatch
 from slurmslice.cli.output.console import emit_note, print_note
 from slurmslice.cli.output.live_progress import follow_live
 from slurmslice.cli.output.preview import note_all_done, relative_path, show_preview
@@ -35,6 +37,7 @@ from slurmslice.cli.output.submissions import (
     show_plan,
     use_new_environment,
 )
+from slurmslice.cli.output.unattended import note_steward_planned, start_unattended
 from slurmslice.engines.protocol import TaskLimits
 from slurmslice.errors import BadInputError
 from slurmslice.plan.plan import Plan
@@ -79,6 +82,8 @@ def command(
     interval: float | None,
     new_env: bool,
     include_nodes: tuple[str, ...],
+    unattended: bool,
+    steward_sbatch: str,
 ) -> int:
     """Submit slices, follow them until all have ended, and report.
 
@@ -90,11 +95,14 @@ def command(
     """
     _refuse_contradiction(options, max_attempts)
     _refuse_without_run(run_name, include_nodes)
+    steward = parse_steward_sbatch(steward_sbatch)
     if run_name:
         run = _open_existing(run_name, options, read_only=dry_run)
         options.rules(run.record.cause)  # refused before anything is recorded
         limit = run.max_failures if options.max_failures is None else options.max_failures
         options.refuse_cancel_without_limit(limit)
+        if unattended:
+            check_unattended(run.engine)
         if new_env:
             use_new_environment(run)
         for node in include_nodes:
@@ -103,20 +111,26 @@ def command(
         _go_on_without_canary(run, options)
         plan: Plan | None = _plan(run, options.sbatch)
     else:
-        opened = _open_new(options, max_attempts, dry_run=dry_run)
+        opened = _open_new(options, max_attempts, dry_run=dry_run, unattended=unattended)
         if opened is None:
+            if unattended:
+                note_steward_planned(None, steward)
             return 0
         run, plan = opened
     _record_repair(run, options, max_attempts)
     _record_cancel_rest(run, options)
     if run.directory.read_only and plan:
         show_plan(run, plan, nothing_waits)
+        if unattended:
+            note_steward_planned(run, steward)
         return 0
+    if unattended:
+        return start_unattended(run, plan, steward)
     return follow_live(run, FollowOptions(interval=interval, plan=plan))
 
 
 def _open_new(
-    options: NewRunOptions, max_attempts: int | None, *, dry_run: bool
+    options: NewRunOptions, max_attempts: int | None, *, dry_run: bool, unattended: bool
 ) -> tuple[Run, Plan | None] | None:
     """Create the described run, or open it if it exists.
 
@@ -137,6 +151,8 @@ def _open_new(
     new = options.read(policy.max_attempts)
     path = locate_run.new_run_path(new.spec.name, options.run_dir)
     engine = choose_engine(options.engine, path)
+    if unattended:
+        check_unattended(engine)
     record, silence = make_record(new, engine)
     same, replaced = find_existing(path, record, engine)
     if same:

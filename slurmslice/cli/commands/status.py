@@ -20,6 +20,7 @@ from slurmslice.cli.output.console import emit_note, print_line, print_note
 from slurmslice.cli.output.preview import relative_path
 from slurmslice.cli.output.summary import notes_on_silence, print_summary, run_exit_code
 from slurmslice.cli.output.tables import print_slices_table
+from slurmslice.cli.output.unattended import note_steward_state
 from slurmslice.reports.counts import count_text
 from slurmslice.run.run import Run
 
@@ -73,3 +74,4 @@ def _print_counts(run: Run) -> None:
     headline = f"{run.record.name}: {count_text(len(run.table))}, {where}, {path}"
     emit_note("run-summary", headline, run=run.record.name, slices=len(run.table))
     print_summary(run)
+    note_steward_state(run)

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import click
 
 from slurmslice.actions.open_run import open_run
-from slurmslice.actions.submit import ChooseRows, choose_waiting
+from slurmslice.actions.steward import check_unattended
+from slurmslice.actions.submit import ChooseRows, choose_waiting, find_requeued_before
 from slurmslice.cli.options import locate_run
 from slurmslice.cli.options.common import (
     ChangingCommand,
@@ -18,13 +19,18 @@ from slurmslice.cli.options.common import (
     same_code_option,
     typed_words_and_request,
 )
+from slurmslice.cli.options.steward_options import parse_steward_sbatch, steward_options
 from slurmslice.cli.output.console import emit_note, print_line
+from slurmslice.cli.output.refresh import refresh
 from slurmslice.cli.output.submissions import (
     change_max_failures,
+    checked_plan,
     nothing_waits,
+    show_plan,
     submit_or_show,
     use_new_environment,
 )
+from slurmslice.cli.output.unattended import note_steward_planned, start_unattended
 from slurmslice.errors import BadInputError
 from slurmslice.plan.plan import Choice, make_plan
 from slurmslice.reports.counts import count_text
@@ -50,6 +56,7 @@ from slurmslice.spec.run_spec import FailureLimit
     is_flag=True,
     help="Ask Slurm when the slices would start, and submit nothing (sbatch --test-only).",
 )
+@steward_options
 def command(
     words: tuple[str, ...],
     only: str | None,
@@ -58,6 +65,8 @@ def command(
     new_env: bool,
     same_code: bool | None,
     test_only: bool,
+    unattended: bool,
+    steward_sbatch: str,
 ) -> int:
     """Submit waiting slices of a run, all or the named ones, and end.
 
@@ -66,6 +75,9 @@ def command(
     directory, keys = locate_run.find_run_and_keys(words, changing=True)
     run = open_run(directory, changing=True, read_only=dry_run)
     _refuse_two_choices(keys, only)
+    steward = parse_steward_sbatch(steward_sbatch)
+    if unattended:
+        _refuse_choice(run, keys, only)
     rows = None if only is None else choose_slices(only, run.table, "only")
     rows = run.table.select(keys) if keys else rows
     choose, changes = choose_waiting(rows), typed_words_and_request()[1]
@@ -76,11 +88,41 @@ def command(
         use_new_environment(run)
     if max_failures is not None:
         change_max_failures(run, max_failures)
+    if unattended:
+        return _submit_unattended(run, changes, steward)
     chosen = ("--only", only) if only else keys
     return submit_or_show(
         run, choose, changes, verb="submit", again=lambda options: (*chosen, *options),
         nothing=nothing_waits,
     )  # fmt: skip
+
+
+def _refuse_choice(run: Run, keys: Sequence[str], only: str | None) -> None:
+    """Refuse some slices together with ``--unattended``: a steward submits all.
+
+    Raises:
+        BadInputError: slices were named, or the engine has no stewards.
+    """
+    check_unattended(run.engine)
+    if keys or only:
+        raise BadInputError(
+            "--unattended submits all slices of the run, as they fit.",
+            "Leave out the names of slices, or --unattended.",
+            code="options-conflict",
+            option="unattended",
+            other=only or keys[0],
+        )
+
+
+def _submit_unattended(run: Run, changes: ResourceRequest, steward: ResourceRequest) -> int:
+    refresh(run)
+    find_requeued_before(run, choose_waiting(None), "submit")
+    plan = checked_plan(run, choose_waiting(None), changes)
+    if not run.directory.read_only:
+        return start_unattended(run, plan, steward)
+    code = show_plan(run, plan, nothing_waits)
+    note_steward_planned(run, steward)
+    return code
 
 
 def _refuse_two_choices(keys: Sequence[str], only: str | None) -> None:

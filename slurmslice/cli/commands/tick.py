@@ -10,6 +10,7 @@ from slurmslice.actions.poll import poll
 from slurmslice.cli.options import locate_run
 from slurmslice.cli.options.common import exit_code_option, run_argument
 from slurmslice.cli.output.console import emit_note, print_note
+from slurmslice.cli.output.end_notice import tell_end
 from slurmslice.cli.output.preview import print_accepted
 from slurmslice.cli.output.progress_line import progress_line
 from slurmslice.cli.output.submissions import note_waiting
@@ -45,4 +46,5 @@ def command(run_name: str | None, set_exit_code: bool) -> int:
     else:
         emit_note("progress", click.unstyle(progress_line(run.statuses.state_counts())))
         note_waiting(run, outcome)
+    tell_end(run)
     return run_exit_code(run) if set_exit_code else 0

@@ -12,6 +12,7 @@ from slurmslice.cli.options.new_run_options import TYPED_ONCE, describes_new_run
 from slurmslice.cli.options.sbatch_options import mark_optional_values
 from slurmslice.errors import BadInputError
 from slurmslice.spec import per_slice_options
+from slurmslice.system.config_files import settings_files
 from slurmslice.system.shell_quoting import quote, quote_words
 
 
@@ -48,7 +49,7 @@ class WordsCommand(SbatchCommand):
                 raise why.inside("", f"{why.hint}\n{guess_mistake(ctx)}") from why
             raise
         self._refuse_repeated(ctx)
-        files = locate_run.settings_files()
+        files = settings_files()
         if files or ctx.params["profile"]:
             from slurmslice.cli.options.settings_options import fill_in_settings
 

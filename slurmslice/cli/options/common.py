@@ -155,8 +155,7 @@ class SbatchCommand(click.Command):
         args, _, words = split_at_dashes(args)
         ctx.meta["words"] = tuple(words)
         rest = self._parse_known(ctx, args)
-        given = (self.checked(name, value) for name, value in pop_sbatch_options(ctx))
-        ctx.meta["sbatch"] = ResourceRequest.of(given)
+        ctx.meta["sbatch"] = ResourceRequest.of(pop_sbatch_options(ctx, self.checked))
         sbatch.check_conflicts(ctx.meta["sbatch"].options)
         return rest
 
@@ -176,6 +175,7 @@ class SbatchCommand(click.Command):
         try:
             return self._parse_once(ctx, args)
         except click.NoSuchOption as why:
+            ctx.meta["local"] = locate_run.typed_engine(args) == "local"
             raise UnknownOption(why.option_name, ctx) from why
 
     def _parse_once(self, ctx: click.Context, args: list[str]) -> list[str]:

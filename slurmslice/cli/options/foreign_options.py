@@ -14,6 +14,11 @@ _CPUS = "-c N", "the CPUs of a slice"
 _MEMORY = "--mem SIZE", "the memory of a slice"
 _DRY_RUN = "--dry-run", "nothing is done"
 _SLICES = "--slices-from FILE", "one slice per line"
+_LOCAL = "--engine local", "the slices run on this machine"
+_CLUSTER = "--engine slurm", "the slices run on the cluster"
+_FAILED = "--state FAIL", "all slices that failed"
+_FOLLOW = "slurmslice logs RUN KEY -f", "new output until the slice has ended"
+_CANCEL = "slurmslice cancel RUN [KEY]", "all slices that have not ended, or these"
 
 _MEANT: dict[str, tuple[str, str]] = {
     **dict.fromkeys(
@@ -39,6 +44,11 @@ _MEANT: dict[str, tuple[str, str]] = {
     **dict.fromkeys(("dry", "dryrun", "printonly", "justprint", "noop"), _DRY_RUN),
     **dict.fromkeys(("argfile", "arglist", "argsfile", "items", "inputs", "filelist"), _SLICES),
     **dict.fromkeys(("depend", "after", "afterok"), ("-d DEPENDENCY", "as sbatch's --dependency")),
+    **dict.fromkeys(("local", "localonly", "here", "nocluster", "noslurm"), _LOCAL),
+    **dict.fromkeys(("slurm", "cluster", "remote"), _CLUSTER),
+    **dict.fromkeys(("failed", "failedonly", "onlyfailed", "failures", "errors", "fail"), _FAILED),
+    **dict.fromkeys(("tail", "stream", "followlog"), _FOLLOW),
+    **dict.fromkeys(("kill", "cancel", "stop", "abort"), _CANCEL),
     "queue": ("-p PARTITION", "the partition"),
     "colsep": ("--sep SEPARATOR", "the separator of a table's columns"),
     "tasks": ("--job-file FILE", "each line of the file is a command"),

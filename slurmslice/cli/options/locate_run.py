@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -92,6 +93,22 @@ def typed_run() -> str:
     """Return the first typed word that names a run; ``RUN`` if there is none. For suggestions."""
     words = (word for word in sys.argv[2:] if not word.startswith("-"))
     return next((quote(word) for word in words if is_run_name(word)), "RUN")
+
+
+def typed_engine(args: Sequence[str]) -> str:
+    """Return the engine that a line names, itself or by its run; empty if it names none.
+
+    Args:
+        args: the words after the verb and before ``--``; they may contain mistakes.
+    """
+    for word, following in itertools.pairwise((*args, "")):
+        if word.startswith("--engine"):
+            return word.partition("=")[2] or following
+    with contextlib.suppress(SlurmsliceError, OSError):
+        for word in args:
+            for path in () if word.startswith("-") else filter(_is_run, _possible_paths(word)):
+                return RunDirectory(path).read_record().engine
+    return ""
 
 
 def _is_run(path: Path) -> bool:
@@ -238,13 +255,3 @@ def _index() -> Path:
     """The path of the index of this user's runs, the newest last (XDG Base Directory: state)."""
     state = os.environ.get("XDG_STATE_HOME") or os.path.expanduser("~/.local/state")
     return Path(state) / "slurmslice" / "runs"
-
-
-def settings_files() -> list[Path]:
-    """Return the existing settings files, the lowest layer first: the user's, the folder's.
-
-    Source: XDG Base Directory Specification.
-    """
-    home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
-    candidates = (Path(home) / "slurmslice" / "config.toml", Path("slurmslice.toml"))
-    return [file for file in candidates if file.exists()]

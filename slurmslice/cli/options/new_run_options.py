@@ -25,10 +25,12 @@ from slurmslice.cli.options.common import (
 )
 from slurmslice.cli.options.packing_options import parse_packing
 from slurmslice.cli.options.slice_options import SLICE_OPTIONS, read_slices
+from slurmslice.cli.options.steward_options import STEWARD_OPTIONS
 from slurmslice.cli.options.task_id_mentions import refuse_task_id
 from slurmslice.cli.output.console import emit_note, printable_line
 from slurmslice.cli.output.preview import relative_path
 from slurmslice.errors import BadInputError
+from slurmslice.notify.address import check_address
 from slurmslice.policy.budget import check_budget
 from slurmslice.policy.log_causes import parse_causes
 from slurmslice.policy.repair_rules import parse_rules
@@ -107,6 +109,15 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
         "pattern, a regular expression.",
     ),
     click.option(
+        "--mail", is_flag=True,
+        help="Send one mail to --mail-user when the run has ended, is held or cannot go on. It "
+        "tells counts, failures by cause, and what to type next.",
+    ),
+    click.option(
+        "--on-end", metavar="TEXT", default="",
+        help="Run this shell text then; it reads the status as JSON from its standard input.",
+    ),
+    click.option(
         "--shell", metavar="TEXT", help="Use a shell text as the command. The key is $SLICE."
     ),
     click.option(
@@ -179,6 +190,7 @@ _FOLLOW_OPTIONS: tuple[Callable[..., Any], ...] = (
         "--interval", type=seconds, metavar="SECONDS",
         help="Seconds between two polls. Default: 1 at first, and up to 60 later.",
     ),
+    *STEWARD_OPTIONS,
 )  # fmt: skip
 
 EPILOG = (
@@ -210,15 +222,9 @@ TYPED_ONCE = frozenset({"shell", "setup", "check", *(form.option.name for form i
 the person's shell can have defaults."""
 
 _POLICY = {
-    "max_failures",
-    "cancel_rest",
-    "canary",
-    "same_code",
-    "retry",
-    "on",
-    "budget",
-    "max_attempts",
-    "interval",
+    *("max_failures", "cancel_rest", "canary", "same_code", "retry", "on", "budget"),
+    *("max_attempts", "interval"),
+    *("unattended", "steward_sbatch"),
 }
 """The parameters that may also be given for an existing run."""
 
@@ -237,7 +243,7 @@ def new_run_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def follow_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a verb the options for a run that it follows: ``--max-attempts``, ``--interval``."""
+    """Give a verb the options for a run that it follows: ``--max-attempts`` and others."""
     return _with_options(function, _FOLLOW_OPTIONS)
 
 
@@ -356,7 +362,10 @@ class NewRunOptions:
             "max_attempts": max_attempts,
             "on": self.rules(self.causes),
             "budget": self.budget,
+            "on_end": self._shell_text("on_end"),
         })  # fmt: skip
+        if spec.mail:
+            check_address(self.sbatch.get("mail-user", ""))
         if not values["allow_task_id"]:
             refuse_task_id(spec, given.table, template)
         done = find_done(check, given.table) if spec.skip_done else NONE_DONE
@@ -406,7 +415,7 @@ class NewRunOptions:
 
     def _shell_text(self, name: str) -> str:
         """Return the shell text of an option, with LF at the ends of its lines."""
-        option = f"--{name}"
+        option = f"--{name.replace('_', '-')}"
         hint = f"Type {option} again without it."
         data = self.values[name].encode("utf-8", "surrogateescape")
         return unix_text(data, option, hint).decode("utf-8", "surrogateescape")

@@ -6,7 +6,7 @@ import difflib
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 import click
 
@@ -38,11 +38,15 @@ class UnknownOption(click.NoSuchOption):
         self._meant = hint_for_other_verb(ctx, name) or option_meant(name)
         super().__init__(name, None, None if self._meant else near or None, ctx)
         self._silence: str = ctx.meta.get("silence", "")
+        self._is_local: bool = ctx.meta.get("local", False)
 
     def format_message(self) -> str:
         """Return click's message and our advice."""
         if self._meant:
             return f"{super().format_message()}\n{self._meant}"
+        known = "slurmslice knows its own options, and sbatch's from Slurm 20.11 to 26.05"
+        if self._silence and self._is_local:  # a run on this machine needs no sbatch
+            return f"{super().format_message()}\n{known}."
         more = (
             f"sbatch did not list its options: {self._silence.rstrip('.')}."
             if self._silence
@@ -50,8 +54,7 @@ class UnknownOption(click.NoSuchOption):
         )
         return (
             f"{super().format_message()}\n"
-            "slurmslice knows its own options, and sbatch's from Slurm 20.11 to 26.05; "
-            f"{more}\nTo pass an option to sbatch anyway: --sbatch NAME=VALUE"
+            f"{known}; {more}\nTo pass an option to sbatch anyway: --sbatch NAME=VALUE"
         )
 
 
@@ -159,22 +162,30 @@ def cluster_options(ctx: click.Context) -> Mapping[str, Option]:
     return _listed_by_cluster(ctx)
 
 
-def pop_sbatch_options(ctx: click.Context) -> Iterator[tuple[str, str]]:
+def pop_sbatch_options(
+    ctx: click.Context, check: Callable[[str, str], tuple[str, str]]
+) -> Iterator[tuple[str, str]]:
     """Remove sbatch's options from the parameters, and return their long names and values.
 
-    Only values of the cluster's own options are checked. A repeated option has the value that
-    sbatch gives it: the last one, or a value that keeps a part of each (``--mail-type``).
+    A repeated option has the value that sbatch gives it: the last one, or a value that keeps a part
+    of each (``--mail-type``).
+
+    Args:
+        ctx: the context of the command; its line is parsed.
+        check: checks the name and the value of an option, and returns both.
 
     Raises:
-        BadInputError: ``--sbatch`` has an impossible name, or another value than the option itself;
-            or a cluster's option lacks its value.
+        BadInputError: ``check`` refuses a value; or ``--sbatch`` has an impossible name, or another
+            value than the option itself; or a cluster's option lacks its value.
     """
     more = _listed_by_cluster(ctx)
-    given = sbatch.values_in_force(_typed_values(ctx))
+    given = sbatch.values_in_force(check(*one) for one in _typed_values(ctx))
     for name, value in given.items():
         yield sbatch.check_option(name, value, more) if name in more else (name, value)
     parts = [text.partition("=") for text in ctx.params.pop(_ANY, ())]
-    passed = sbatch.values_in_force((sbatch.any_option(name).name, v) for name, _, v in parts)
+    passed = sbatch.values_in_force(
+        check(sbatch.any_option(name).name, value) for name, _, value in parts
+    )
     for name, value in passed.items():
         if name in given and not sbatch.accumulates(name):
             sbatch.check_same_value(name, given[name], value)

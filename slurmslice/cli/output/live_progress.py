@@ -15,17 +15,18 @@ from slurmslice.actions.follow import FollowOptions, follow
 from slurmslice.actions.poll import PollResult, poll
 from slurmslice.actions.submit_queued import SubmitOutcome
 from slurmslice.actions.watch import watch
+from slurmslice.cli.output.blocked_slices import notes_on_blocked_slices
 from slurmslice.cli.output.console import (
     emit_note,
     print_note,
     printable_line,
     use_colors,
 )
+from slurmslice.cli.output.end_notice import tell_end
 from slurmslice.cli.output.preview import note_how_to_return, print_accepted
 from slurmslice.cli.output.progress_line import progress_line
 from slurmslice.cli.output.summary import (
     note_on_throttle,
-    notes_on_blocked_slices,
     print_summary,
     run_exit_code,
     suggest_options,
@@ -46,9 +47,16 @@ PLAIN_LINE_EVERY_S = 30.0
 def follow_live(run: Run, options: FollowOptions) -> int:
     """Follow a run to its end with progress, report, and return the exit code.
 
-    An interruption prints how to return. The local engine first stops its tasks.
+    An interruption prints how to return. The local engine first stops its tasks. The end is told
+    once outside of this terminal, if the person wants it.
     """
-    return _follow_to_end(run, lambda progress: follow(run, options, progress))
+    try:
+        code = _follow_to_end(run, lambda progress: follow(run, options, progress))
+    except SlurmsliceError as why:
+        tell_end(run, stopped=why.message)
+        raise
+    tell_end(run)
+    return code
 
 
 def watch_live(run: Run, interval: float | None) -> int:

@@ -6,20 +6,20 @@ from collections.abc import Iterator, Sequence
 
 from slurmslice.actions.judge_nodes import excluded_nodes, node_note
 from slurmslice.actions.poll import PollResult
+from slurmslice.cli.output.blocked_slices import notes_on_blocked_slices
+from slurmslice.cli.output.canary import note_on_canary
 from slurmslice.cli.output.console import colored_state, emit_note, print_line, print_note
 from slurmslice.cli.output.preview import relative_path
 from slurmslice.cli.output.repairs import note_on_repairs
-from slurmslice.engines.protocol import BlockingReason
 from slurmslice.notes import Note
 from slurmslice.plan.canary_phase import CanaryPhase, canary_phase
 from slurmslice.plan.repairs import rows_to_repair
 from slurmslice.plan.run_script import library_note
 from slurmslice.reports.code_versions import other_code_note
-from slurmslice.reports.counts import count_text, counts_by_state, key_ranges
+from slurmslice.reports.counts import count_text, counts_by_state
 from slurmslice.run.run import Run
-from slurmslice.status.exit_reason import is_setup_reason
-from slurmslice.status.reconcile import is_unknown_to_slurm
-from slurmslice.status.states import FAILED_STATES, IN_FLIGHT_STATES, State
+from slurmslice.status.exit_reason import is_not_executable, is_not_found, is_setup_reason
+from slurmslice.status.states import FAILED_STATES, State
 from slurmslice.system.shell_quoting import quote
 from slurmslice.system.users import user_name
 
@@ -42,7 +42,7 @@ def print_summary(run: Run) -> None:
         print_note(found)
     for excluded in excluded_nodes(run).values():
         print_note(node_note(run, excluded))
-    if canary := _note_on_canary(run):
+    if canary := note_on_canary(run):
         print_note(canary)
     if repairs := note_on_repairs(run, _commands_to_continue(run)):
         print_note(repairs)
@@ -50,26 +50,6 @@ def print_summary(run: Run) -> None:
         emit_note("waiting", hint, slices=waiting_count(run))
     if hint := next_commands(run):
         emit_note("next-step", hint)
-
-
-def _note_on_canary(run: Run) -> Note | None:
-    """Return a note on the canary while other slices wait for it; None if none does."""
-    phase = canary_phase(run)
-    if phase is CanaryPhase.OVER or State.WAITING not in run.statuses.state_counts():
-        return None
-    keys, name = key_ranges([run.table.keys[row] for row in run.canary]), quote(run.record.name)
-    fields = {"keys": keys, "slices": len(run.canary)}
-    go_on = f"To go on without it: slurmslice run {name} --canary none"
-    if phase is CanaryPhase.FAILED:
-        cancelled = any(run.statuses.state(row) is State.CANCELLED for row in run.canary)
-        again = f"slurmslice resubmit {name}{' --state FAIL,CANCELLED' if cancelled else ''}"
-        message = (
-            f"The canary ({keys}) failed, so nothing else is submitted.\n"
-            f"After the repair: {again}, then slurmslice run {name}\n{go_on}"
-        )
-        return Note("canary-failed", message, fields)
-    return Note("canary-runs", f"The other slices wait until the canary ({keys}) is done.\n{go_on}",
-                fields)  # fmt: skip
 
 
 def notes_on_silence(polled: PollResult) -> Iterator[Note]:
@@ -115,85 +95,6 @@ def _commands_to_continue(run: Run) -> str:
     name = quote(run.record.name)
     by_cron = f", or slurmslice tick {name} (from cron)" if run.engine.has_queue_limits else ""
     return f"slurmslice run {name}{by_cron}"
-
-
-def notes_on_blocked_slices(run: Run) -> tuple[Note, ...]:
-    """Return a note on each reason why pending slices may never start, with the commands to type.
-
-    A limit that lets other slices of the run start is no reason for a note.
-    """
-    if run.journal_state.held:
-        return ()
-    # An array held for the throttle is not blocked: the process that follows the run releases it.
-    held = {number for number, given in run.journal_state.submissions.items() if given.share == 0}
-    pending = run.statuses.rows_in({State.PENDING})
-    pending = [row for row in pending if run.statuses[row].submission not in held]
-    blockers = {
-        text: run.engine.find_blocking_reason(text) for text in run.statuses.reasons(pending)
-    }
-    any_runs = State.RUNNING in run.statuses.state_counts()
-    notes = []
-    for blocker in dict.fromkeys(filter(None, blockers.values())):
-        if not (blocker.may_pass and any_runs):
-            rows = [row for row in pending if blockers[run.statuses[row].reason] == blocker]
-            notes.append(_note_on_blocked(run, rows, blocker))
-    return (*notes, *_notes_on_unknown_slices(run))
-
-
-def _note_on_blocked(run: Run, rows: Sequence[int], blocker: BlockingReason) -> Note:
-    keys = key_ranges([run.table.keys[row] for row in rows])
-    job = (run.array_task_of(run.statuses[rows[0]]) or "").partition("_")[0]
-    modal = "may" if blocker.may_pass else "will"
-    lines = [f"{keys}: {modal} not start ({blocker.slurm_reason}), it {blocker.explanation}."]
-    if blocker.advice:
-        lines.append(blocker.advice.format(job=job))
-    if blocker.options_to_change or not blocker.advice:
-        lines.append(_how_to_resubmit(run, rows, blocker.options_to_change))
-    message, fields = "\n".join(lines), {"keys": keys, "reason": blocker.slurm_reason}
-    if blocker.may_pass:
-        return Note("may-not-start", message, fields)
-    return Note("will-not-start", message, fields)
-
-
-UNKNOWN_AFTER_S = 600.0
-"""Seconds after a submission. By then each source that answers knows it, or has lost it."""
-
-
-def _notes_on_unknown_slices(run: Run) -> list[Note]:
-    """Return a note on slices that Slurm does not know although it answers, if there are any."""
-    rows = run.statuses.rows_in(IN_FLIGHT_STATES)
-    if not any(map(is_unknown_to_slurm, run.statuses.reasons(rows))):
-        return []
-    old = {
-        n
-        for n, s in run.journal_state.submissions.items()
-        if run.clock() - s.intent.at >= UNKNOWN_AFTER_S
-    }
-    statuses = ((row, run.statuses[row]) for row in rows)
-    lost = [
-        row for row, one in statuses if one.submission in old and is_unknown_to_slurm(one.reason)
-    ]
-    if not lost:
-        return []
-    keys = key_ranges([run.table.keys[row] for row in lost])
-    again = _how_to_resubmit(run, lost, "", to="If this persists:")
-    message = f"{keys}: Slurm answers, but does not know these slices any more."
-    return [Note("unknown-to-slurm", f"{message}\n{again}", {"keys": keys})]
-
-
-def _how_to_resubmit(
-    run: Run, rows: Sequence[int], options: str, *, to: str = "To change it:"
-) -> str:
-    """Return the two lines that cancel slices and resubmit them, perhaps with a new request."""
-    name = quote(run.record.name)
-    others = sum(n for state, n in run.statuses.state_counts().items() if not state.final) > len(
-        rows
-    )
-    keys = f" -- {quote(run.table.keys[rows[0]])} …" if others else ""
-    return (
-        f"{to} slurmslice cancel {name}{keys}\n"
-        f"{'then:':{len(to)}} slurmslice resubmit {name} --state CANCELLED {options}".rstrip()
-    )
 
 
 def next_commands(run: Run) -> str:
@@ -261,10 +162,20 @@ def _how_to_submit_waiting(run: Run) -> str:
 
 def _place_to_repair(run: Run) -> str:
     """Return the file that probably caused failures; empty if no command failed."""
-    why = run.statuses.reasons(run.statuses.rows_in({State.FAILED}))
-    if not why:
-        return ""
+    why = run.statuses.reasons(run.statuses.rows_in({State.FAILED, State.CHECK_FAILED}))
     script = quote(relative_path(run.directory.script))
+    if any(map(is_not_found, why)):
+        return (
+            f"in {script}, give the whole path of the command, or load its module or environment\n"
+            "             (resubmit uses the edited script)"
+        )
+    if any(map(is_not_executable, why)):
+        return (
+            f"chmod +x FILE; or name its interpreter in {script}: bash FILE, python FILE\n"
+            "             (resubmit uses the edited script)"
+        )
+    if not run.statuses.rows_in({State.FAILED}):
+        return ""
     if any(map(is_setup_reason, why)):
         return f"the setup in {script} (resubmit uses the edited script)"
     return f"the program, or {script} (resubmit uses the edited script)"

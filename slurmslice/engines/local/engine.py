@@ -68,6 +68,7 @@ class LocalEngine:
     may_be_submitted_by_hand = False
     has_queue_limits = False
     counts_whole_minutes = False
+    stewards = None
 
     def __init__(self, run_dir: Path, source: JobSource, *, only_looks: bool = False) -> None:
         self._only_looks = only_looks

@@ -31,6 +31,7 @@ class Partition:
             partition sets no default (Slurm uses the longest limit then).
         node_count: the number of its nodes, listed by sinfo or not; None if unknown.
         has_qos: it has a quality of service of its own, whose limits replace those of the group.
+        submit_nodes: the only nodes from which jobs can be submitted to it; empty for any node.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Partition:
     default_time_s: int | None = None
     node_count: int | None = None
     has_qos: bool = False
+    submit_nodes: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +111,7 @@ def _parse_partition(line: str) -> Partition:
         _parse_limit(values.get("DefaultTime", "")),
         parse_number(values.get("TotalNodes", "")),
         values.get("QoS", "N/A") not in {"N/A", "(null)", ""},
+        values.get("AllocNodes", "ALL").replace("ALL", ""),
     )
 
 

@@ -211,6 +211,15 @@ def scontrol_throttle(job: str, limit: int | None) -> Argv:
     return ("scontrol", "update", f"JobId={job}", f"ArrayTaskThrottle={limit or 0}")
 
 
+def scontrol_mail(job: str, subject: str, to: str) -> Argv:
+    """Let the end of a running job be mailed, with this text as its name (scontrol(1), ``update``).
+
+    The name stands in the subject of Slurm's mail, which has no text (seen on each release).
+    """
+    mail = (f"JobName={subject}", "MailType=END,FAIL", f"MailUser={to}")
+    return ("scontrol", "update", f"JobId={job}", *mail)
+
+
 def scontrol_hold(job: str) -> Argv:
     """Hold the tasks of an array that have not started (scontrol(1), ``hold``)."""
     return ("scontrol", "hold", job)

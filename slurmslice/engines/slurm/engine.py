@@ -28,6 +28,7 @@ from slurmslice.engines.slurm.queue_capacity import ClusterCapacity
 from slurmslice.engines.slurm.restart_causes import RestartCauses
 from slurmslice.engines.slurm.sbatch_result import parse_sbatch_result, suggest_change
 from slurmslice.engines.slurm.slurm_health import ClusterHealth
+from slurmslice.engines.slurm.steward_jobs import StewardJobs
 from slurmslice.errors import (
     BadInputError,
     NoAnswerError,
@@ -66,6 +67,7 @@ class SlurmEngine:
         self._slurm = SlurmClient(dict(os.environ if environ is None else environ))
         self._capacity = ClusterCapacity(self._slurm)
         self._restart_causes = RestartCauses(self._slurm)
+        self.stewards = StewardJobs(self._slurm)
 
     # -- the cluster ---------------------------------------------------------------------------
 
@@ -130,6 +132,7 @@ class SlurmEngine:
             int(settings["MaxArraySize"]),
             self._accounting((JobIdentity("1", ""),)).silence or "on",
             self._capacity.partition_health(request),
+            self._capacity.steward_health(),
         )
 
     # -- submissions ---------------------------------------------------------------------------

@@ -30,6 +30,29 @@ def for_queries(environ: Mapping[str, str]) -> dict[str, str]:
     return {**kept, **_QUERY_SETTINGS}
 
 
+_KEPT_FOR_SLICES = "SLURMSLICE_KEPT_"
+"""The beginning of the names under which variables for slices pass through a steward's job."""
+
+
+def for_steward(environ: Mapping[str, str]) -> dict[str, str]:
+    """Make the environment of sbatch for a steward's job, which inherits it.
+
+    The person's SBATCH_ variables are about slices. They pass under other names, so that the
+    steward's own request does not have them (``of_person``).
+    """
+    own = {name: value for name, value in environ.items() if not name.startswith("SBATCH_")}
+    others = {name: value for name, value in environ.items() if name not in own}
+    kept = {n: v for n, v in own.items() if n in _KEPT or not n.startswith("SLURM_")}
+    return kept | {f"{_KEPT_FOR_SLICES}{name}": value for name, value in others.items()}
+
+
+def of_person(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the person's environment, from that of a steward's job."""
+    own = {n: v for n, v in environ.items() if not n.startswith(_KEPT_FOR_SLICES)}
+    kept = {n: v for n, v in environ.items() if n not in own}
+    return own | {name.removeprefix(_KEPT_FOR_SLICES): value for name, value in kept.items()}
+
+
 # Variables with another name than their option.
 _OPTION_OF = {
     "SBATCH_ARRAY_INX": "array",

@@ -15,7 +15,7 @@ from slurmslice.engines.slurm import (
     unsatisfiable,
 )
 from slurmslice.engines.slurm.client import SlurmClient
-from slurmslice.engines.slurm.slurm_health import PartitionHealth, partition_health
+from slurmslice.engines.slurm.slurm_health import PartitionHealth, partition_health, steward_health
 from slurmslice.errors import NoAnswerError
 from slurmslice.sbatch.resource_request import ResourceRequest
 
@@ -92,6 +92,15 @@ class ClusterCapacity:
         nodes = cluster_records.parse_nodes(self._slurm.query(commands.sinfo()))
         partitions = cluster_records.parse_partitions(self._slurm.query(commands.SHOW_PARTITIONS))
         return tuple(partition_health(p, nodes, request, settings) for p in partitions)
+
+    def steward_health(self) -> str:
+        """Tell if a steward can follow runs here.
+
+        Raises:
+            NoAnswerError: the controller does not answer.
+        """
+        partitions = cluster_records.parse_partitions(self._slurm.query(commands.SHOW_PARTITIONS))
+        return steward_health(partitions, self._slurm.cluster_config())
 
     def _with_environment(self, request: ResourceRequest) -> tuple[ResourceRequest, bool]:
         """Add sbatch's environment to a request; False if it has other, unknown effects."""

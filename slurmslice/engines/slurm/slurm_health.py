@@ -50,6 +50,7 @@ class ClusterHealth:
         max_array_size: the highest array index is one less.
         accounting: ``on``, or the reason if accounting does not answer.
         partitions: all partitions, in Slurm's order.
+        steward: whether a steward can follow runs here, for a person.
     """
 
     version: str
@@ -57,6 +58,21 @@ class ClusterHealth:
     max_array_size: int
     accounting: str
     partitions: tuple[PartitionHealth, ...]
+    steward: str
+
+
+def steward_health(partitions: Iterable[Partition], settings: Mapping[str, str]) -> str:
+    """Tell if a steward can follow runs, as far as the settings say. It asks for ``--requeue``.
+
+    Source: slurm.conf(5), AllocNodes and JobRequeue.
+    """
+    closed = [one for one in partitions if one.submit_nodes]
+    if any(one.default for one in closed) or (closed and not any(p.default for p in partitions)):
+        nodes = ", ".join(dict.fromkeys(one.submit_nodes for one in closed))
+        return f"perhaps not: jobs can be submitted from {nodes} only (AllocNodes)"
+    shut = f", not for runs in {', '.join(one.name for one in closed)} (AllocNodes)"
+    asks = ", by its own request (JobRequeue is 0)" if settings.get("JobRequeue") == "0" else ""
+    return f"possible{asks}{shut if closed else ''}"
 
 
 def partition_health(

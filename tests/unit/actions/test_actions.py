@@ -1063,13 +1063,15 @@ def test_polls_back_off() -> None:
     assert poll_interval(10**6, None, 10**6) == 60
 
 
+@pytest.mark.parametrize("written", ["--job-name=my-jobs", "-J my-jobs", '--job-name "my-jobs"'])
 def test_an_edited_job_name_counts_in_every_submission(
-    new_run: NewRun, engine: FakeEngine, reopen: Callable[[Run], Run]
+    new_run: NewRun, engine: FakeEngine, reopen: Callable[[Run], Run], written: str
 ) -> None:
     """The script's name stays readable in squeue, and each job has its own token."""
     run = new_run("0-3")
     script = run.directory.script
-    script.write_text(script.read_text().replace(f"={run.record.job_name}\n", "=my-jobs\n"))
+    rendered = f"#SBATCH --job-name={run.record.job_name}\n"
+    script.write_text(script.read_text().replace(rendered, f"#SBATCH {written}\n"))
     names = []
     for choose in (choose_waiting([0]), choose_waiting(None), choose_failed(None, [0])):
         (accepted,) = submit(reopen(run), choose, {}, "submit")

@@ -214,14 +214,17 @@ def test_nothing_is_called_cancelled_while_the_queue_has_the_job_id(
     assert states(run) == [State.PENDING]
 
 
-def test_attach_an_array_renamed_in_part(new_run: NewRun, engine: FakeEngine) -> None:
+@pytest.mark.parametrize("renamed", [(0,), (1,), (2,), (0, 2)])
+def test_attach_an_array_renamed_in_part(
+    new_run: NewRun, engine: FakeEngine, renamed: tuple[int, ...]
+) -> None:
     """A task that still has our name is no reason to refuse the others."""
     run = new_run("0-2")
     submit(run, choose_waiting(None), {}, "submit")
     at = int(run.clock()) + 3600
     tasks = engine.jobs["100"].tasks
     tasks.update({i: replace(report, submitted_at=at) for i, report in tasks.items()})
-    rename(engine, 1)
+    rename(engine, *renamed)
     assert attach(run, "100") == 1
     poll(run)
     assert states(run) == [State.PENDING] * 3

@@ -446,7 +446,7 @@ def test_repairs_stay_within_the_budget(typed: Typed, engine: FakeEngine) -> Non
     typed("tick", "x")
     assert indices(engine) == [[0, 1, 2], [0]]
     assert left_by_budget(typed) == ["1-2"]
-    engine.end("101", 0, State.COMPLETED, elapsed_s=1)
+    engine.end("101", 0, State.COMPLETED, started_at=1000, ended_at=1001)
     typed("tick", "x")
     assert indices(engine) == [[0, 1, 2], [0]]  # 2 h + 2 s do not fit
     assert left_by_budget(typed) == ["1-2"]

@@ -137,10 +137,19 @@ def test_an_odd_answer_of_an_accepted_submission_is_no_refusal(
     }
 
 
+def waits() -> None:
+    """End a test in which a command waits for what never comes."""
+    raise AssertionError("it waits")
+
+
 @pytest.mark.parametrize("submitted", [False, True])
 @pytest.mark.parametrize("verb", ["run", "watch"])
 def test_nobody_waits_for_a_command_that_cannot_work(
-    new_run: NewRun, engine: FakeEngine, clock: Clock, verb: str, submitted: bool
+    new_run: NewRun,
+    engine: FakeEngine,
+    monkeypatch: pytest.MonkeyPatch,
+    verb: str,
+    submitted: bool,
 ) -> None:
     """``run`` and ``watch`` end with the fault; jobs that were submitted are not touched."""
     run = new_run("0-3")
@@ -151,6 +160,8 @@ def test_nobody_waits_for_a_command_that_cannot_work(
     jobs = dict(engine.jobs)
     engine.silence = "usage: rc-squeue"
     engine.lasting_fault = UnusableSlurmError("no", command="squeue", path="/opt/squeue")
+    engine.on_wait = waits
+    monkeypatch.setattr("slurmslice.actions.watch.sleep", lambda seconds: waits())
     with raises_error(UnusableSlurmError, "slurm-command-unusable", path="/opt/squeue"):
         if verb == "run":
             follow(run, FollowOptions(), step)

@@ -323,6 +323,7 @@ def test_the_breaker_stops_attempts_too(new_run: NewRun, engine: FakeEngine) -> 
     assert not outcome.accepted
     assert len(engine.jobs) == 1
     assert run.journal_state.held
+    assert run.statuses.state_counts() == {State.FAILED: 50}
     assert is_done(run, FollowOptions())
 
 

@@ -101,10 +101,17 @@ def test_variables_that_decide_are_named_in_a_refusal(
         assert "SBATCH_" not in caught.value.message
 
 
-def test_a_refused_dependency_can_be_dropped(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Batch job submission failed: Job dependency problem",
+        "Job dependency can't be resolved",
+        "Invalid --dependency specification: afterok:x",
+    ],
+)
+def test_a_refused_dependency_can_be_dropped(tmp_path: Path, text: str) -> None:
     """Slurm refuses a dependency on an unknown job; the suggestion can be typed as it is."""
-    text = "sbatch: error: Batch job submission failed: Job dependency problem"
-    program(tmp_path, "sbatch", f"echo '{text}' >&2; exit 1")
+    program(tmp_path, "sbatch", f'echo "sbatch: error: {text}" >&2; exit 1')
     engine = an_engine(tmp_path)
     with raises_error(SubmissionRejectedError, "submission-rejected") as caught:
         engine.submit(an_order(tmp_path))

@@ -15,6 +15,7 @@ from slurmslice.run.journal import (
     CanaryEnded,
     Cancelled,
     Dequeued,
+    EndTold,
     EnvironmentRecorded,
     Event,
     Fenced,
@@ -39,6 +40,7 @@ from slurmslice.run.journal import (
 )
 from slurmslice.run.journal_state import replay_events
 from slurmslice.run.statuses import STATUS_HEADER, StatusTable, format_status_lines
+from slurmslice.run.steward_record import StewardEnded, StewardIntent, StewardSubmitted
 from slurmslice.run.submission import SubmissionStatus
 from slurmslice.sbatch.resource_request import ResourceRequest
 from slurmslice.spec.code_record import CodeRecord
@@ -89,10 +91,16 @@ HISTORY: list[Event] = [
     Unclear(6, "[SITE] \udcff no", 16.0),
     Fenced(6, 17.0),
     EnvironmentRecorded(RecordedEnvironment("salt", {"A\udcff": "0123456789ab"}), 18.0),
+    StewardIntent("tok1", "x-tok1-steward", 19.0, of({"partition": "serial"})),
+    StewardSubmitted("tok1", "430", "sbatch", 19.5),
+    StewardEnded("tok1", "done", 20.0),
     intent(7, "0", code=CodeRecord({"x\udcff.py": "01234567"}, "a" * 40)),
     NodeExcluded("n3", "failures", 5.0, 8, 1, 90, 1e-7, 86419.0, 19.0),
     NodeIncluded("n3", "a person decided that", 20.0),
     CanaryEnded("it is done", 21.0),
+    PolicyChanged(None, 19.0, budget="2x"),
+    EndTold("mail", 20.0),
+    EndTold("mail", 21.0, failed=True),
 ]
 
 

@@ -34,7 +34,7 @@ def text(log: SliceLog, offset: int = 0) -> bytes:
 
 def test_nothing_is_there_yet(log: SliceLog) -> None:
     assert (text(log), log.exists, log.has_output, log.dropped) == (b"", False, False, False)
-    assert log.path == log.own
+    assert (log.file(ended=False), log.file(ended=True)) == (log.own, None)
 
 
 def test_sections_come_before_the_own_log(log: SliceLog) -> None:
@@ -43,7 +43,7 @@ def test_sections_come_before_the_own_log(log: SliceLog) -> None:
     log.own.write_bytes(b"three")
     assert text(log) == b"one\ntwo\nthree"
     assert [text(log, offset) for offset in (4, 10, 13, 20)] == [b"two\nthree", b"ree", b"", b""]
-    assert log.path == log.own
+    assert log.file(ended=True) == log.own
 
 
 def test_the_end_of_a_log(log: SliceLog) -> None:
@@ -66,7 +66,8 @@ def test_a_moved_log_is_shown_once(log: SliceLog) -> None:
     log.own.write_bytes(b"")
     assert text(log) == b"one\n"
     log.own.unlink()
-    assert (text(log), log.path) == (b"one\n", log.shared)
+    assert text(log) == b"one\n"
+    assert {log.file(ended=ended) for ended in (False, True)} == {log.shared}
 
 
 def test_a_log_that_moves_while_it_is_read(log: SliceLog, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,6 +128,7 @@ class Counted:
 def test_a_log_that_was_not_kept(log: SliceLog) -> None:
     log.shared.write_bytes(section(b"", b" dropped=1"))
     assert (log.dropped, log.has_output, log.exists) == (True, False, True)
+    assert log.file(ended=True) is None
 
 
 def test_what_proves_that_a_slice_began(log: SliceLog) -> None:

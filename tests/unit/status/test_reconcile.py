@@ -261,7 +261,9 @@ def test_a_completing_slice_may_run_again(again: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("code", "words"),
     [(1, "exit 1"), (128, "exit 128"), (137, "exit 137 (SIGKILL)"), (139, "exit 139 (SIGSEGV)"),
-     (167, "exit 167 (signal 39)"), (200, "exit 200"), (None, "it failed")],
+     (167, "exit 167 (signal 39)"), (200, "exit 200"), (None, "it failed"),
+     (126, "exit 126 (usually a file cannot be executed)"),
+     (127, "exit 127 (usually a command was not found)")],
 )  # fmt: skip
 def test_an_exit_code_in_words(code: int | None, words: str) -> None:
     """In bash an exit code above 128 means a signal; its name says more than a number."""

@@ -241,6 +241,37 @@ def test_a_slice_without_an_end_line_has_no_exit_code() -> None:
     assert "no end" in status.reason
 
 
+@pytest.mark.parametrize(
+    ("own", "end", "code"),
+    [
+        (signalled(143), task(State.CANCELLED), 143),
+        (signalled(0), task(State.PREEMPTED), 0),
+        (ended(137), task(State.OUT_OF_MEMORY), 137),
+        (ended(143), task(State.TIMEOUT, 0), 143),
+        (BEGAN, task(State.CANCELLED), None),
+        (BEGAN, task(State.NODE_FAIL, 0), None),
+        (BEGAN, task(State.COMPLETED, 0), 0),
+    ],
+)
+def test_the_exit_code_is_the_slices_own(
+    own: SlotProgress, end: TaskReport, code: int | None
+) -> None:
+    """Slurm gives one exit code for all slices of a task: 1:0 of a cancelled one."""
+    said = replace(NOTHING, accounting=end)
+    status = reconcile_packed(KNOWN, said, 1, TaskProgress(0, {0: ended(0), 1: own}), 0)
+    assert (status.state, status.exit_code, status.signal) == (end.state, code, None)
+
+
+@pytest.mark.parametrize("own", [signalled(143), signalled(0), ended(137), ended(143), BEGAN, None])
+def test_a_slice_whose_runner_has_ended_waits_for_the_next_one(own: SlotProgress | None) -> None:
+    """The cause of a signal is known: the runner of this machine was interrupted."""
+    waits = TaskReport(State.WAITING, "WAITING", reason="interrupted")
+    said = replace(NOTHING, queue=waits)
+    wrote = TaskProgress(0, {0: ended(0)} | ({1: own} if own else {}))
+    status = reconcile_packed(KNOWN, said, 1, wrote, 0)
+    assert (status.state, status.reason) == (State.WAITING, "interrupted")
+
+
 def test_a_task_that_ends_before_its_first_slice_counts_the_second_time() -> None:
     """A slice is returned once, because the node may be bad. The second time it fails."""
     said = replace(NOTHING, accounting=task(State.FAILED))

@@ -1,0 +1,296 @@
+"""See to it that a run has one steward: look at it, submit it, end it (docs/adr/0022)."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from slurmslice.actions.resolve_doubts import FENCE_AFTER_S
+from slurmslice.actions.site_rules import switched_off
+from slurmslice.engines.protocol import Engine
+from slurmslice.engines.stewards import StewardOrder, Stewards
+from slurmslice.errors import (
+    BadInputError,
+    EngineError,
+    SubmissionRejectedError,
+    SubmissionUnknownError,
+)
+from slurmslice.plan.planned_submission import new_token
+from slurmslice.plan.run_script import script_request
+from slurmslice.policy.steward_wake import NOTHING, Wake, make_wake
+from slurmslice.run.identity import job_identity
+from slurmslice.run.run import Run
+from slurmslice.run.steward_folder import StewardFolder
+from slurmslice.run.steward_record import (
+    NAME_END,
+    Steward,
+    StewardEnded,
+    StewardIntent,
+    StewardSubmitted,
+)
+from slurmslice.sbatch.resource_request import NO_REQUEST, ResourceRequest
+from slurmslice.script.template_files import templates_folder
+from slurmslice.spec.run_spec import job_name
+from slurmslice.status.identity import JobIdentity
+from slurmslice.status.observation import TaskReport
+from slurmslice.system.shell_quoting import quote
+
+TIME_LIMIT_MIN = 15
+"""The time limit of a round, minutes. steward.sh ends one that hangs earlier."""
+
+NEVER_ARRIVED = "it never reached the queue"
+REFUSED = "Slurm refused it"
+
+
+@dataclass(frozen=True, slots=True)
+class StewardInPlace:
+    """The steward of a run.
+
+    Attributes:
+        steward: the steward, with its job.
+        is_new: it was submitted just now.
+        partition: its partition if one was requested; empty for the default one.
+        wake: what it waits for, if it is new.
+    """
+
+    steward: Steward
+    is_new: bool
+    partition: str = ""
+    wake: Wake = NOTHING
+
+
+def stewards_of(run: Run) -> Stewards:
+    """Return what the engine does for stewards.
+
+    Raises:
+        BadInputError: the engine has none.
+    """
+    if run.engine.stewards is None:
+        raise _needs_slurm()
+    return run.engine.stewards
+
+
+def check_unattended(engine: Engine) -> None:
+    """Refuse ``--unattended`` before anything is made, if it cannot be had.
+
+    Raises:
+        BadInputError: the engine has no stewards, or the site allows none.
+    """
+    if engine.stewards is None:
+        raise _needs_slurm()
+    if why := switched_off():
+        raise BadInputError(
+            f"{why[0].upper()}{why[1:]}.",
+            "Leave out --unattended, and keep this process alive; or call `slurmslice tick`.",
+            code="unattended-off",
+            option="unattended",
+        )
+
+
+def _needs_slurm() -> BadInputError:
+    return BadInputError(
+        "--unattended needs Slurm: on this machine, slices run only while a process follows them.",
+        "Leave out --unattended, and keep this process alive: nohup slurmslice run … &",
+        code="slurm-only",
+        option="unattended",
+    )
+
+
+def job_of(steward: Steward) -> JobIdentity:
+    """Return the identity of a steward's job."""
+    return JobIdentity(steward.job, steward.intent.job_name)
+
+
+def look_at(run: Run, steward: Steward) -> TaskReport | None:
+    """Ask the engine about a steward's job; None if nothing knows it any more.
+
+    Raises:
+        NoAnswerError: a source did not answer.
+    """
+    return stewards_of(run).look(job_of(steward))
+
+
+def wake_now(run: Run, pause_s: int = 0) -> Wake:
+    """Return what a steward of the run waits for, by the queue at this moment.
+
+    Raises:
+        NoAnswerError: the queue did not answer.
+    """
+    jobs = [job_identity(run, submission) for submission in run.submissions_in_flight()]
+    tasks = stewards_of(run).live_tasks(jobs)
+    waits_for_room = bool(run.journal_state.queue)
+    return make_wake(tasks, now=run.clock(), pause_s=pause_s, any_end=waits_for_room)
+
+
+def ensure_steward(run: Run, options: ResourceRequest = NO_REQUEST) -> StewardInPlace:
+    """Submit a steward unless the run has one that lives.
+
+    Args:
+        run: the run.
+        options: the person's options for its job.
+
+    Raises:
+        BadInputError: the engine has no stewards.
+        NoAnswerError: it is not known if a steward is there.
+        SubmissionRejectedError: Slurm refused it.
+        SubmissionUnknownError: it is not known if Slurm accepted it; call this again.
+    """
+    settle_doubt(run)
+    wake = wake_now(run)
+    with run.directory.lock("run"):
+        run.reload()
+        steward = run.journal_state.steward
+        if steward and not steward.ended:
+            if not steward.job:
+                raise _unknown(run)
+            report = look_at(run, steward)
+            if report is not None and not report.state.final:
+                return StewardInPlace(steward, is_new=False)
+            state = "Slurm does not know it any more" if report is None else report.state.lower()
+            run.decide(StewardEnded(steward.token, state, run.clock()))
+        return submit_steward(run, wake, options)
+
+
+def submit_steward(run: Run, wake: Wake, options: ResourceRequest) -> StewardInPlace:
+    """Submit a steward, and record its intent before. The caller holds the lock.
+
+    Raises:
+        EngineError: as ``ensure_steward``.
+    """
+    StewardFolder(run.directory.path).prepare((templates_folder() / "steward.sh").read_bytes())
+    refusals: list[SubmissionRejectedError] = []
+    for place in _places(run, options):
+        token = new_token()
+        name = job_name(run.record.name, token) + NAME_END
+        run.decide(StewardIntent(token, name, run.clock(), options))
+        try:
+            job = stewards_of(run).submit(_order(run, token, name, place, wake))
+        except SubmissionUnknownError:
+            job = find_steward(run) or ""
+            if not job:
+                raise _unknown(run) from None
+        except EngineError as why:
+            run.decide(StewardEnded(token, REFUSED, run.clock()))
+            if not isinstance(why, SubmissionRejectedError):
+                raise why.inside(_NOT_SUBMITTED, _how_to_go_on(run)) from why
+            refusals.append(why)
+            continue
+        run.decide(StewardSubmitted(token, job, "sbatch", run.clock()))
+        steward = run.journal_state.steward
+        assert steward is not None  # noqa: S101 - it was recorded just now
+        return StewardInPlace(steward, is_new=True, partition=place.get("partition", ""), wake=wake)
+    raise refusals[0].inside(
+        _NOT_SUBMITTED,
+        f"To choose its partition: add --steward-sbatch '-p PARTITION'\n{_how_to_go_on(run)}",
+    )
+
+
+_NOT_SUBMITTED = "What is in the queue goes on, but nobody follows it: the steward was refused"
+
+
+def _how_to_go_on(run: Run) -> str:
+    line = f"slurmslice run {quote(run.record.name)}"
+    return f"To try again: {line} --unattended\nTo follow it from here: {line}"
+
+
+def _places(run: Run, options: ResourceRequest) -> Iterator[ResourceRequest]:
+    """Yield the options that decide where the steward runs, the best first.
+
+    That is what the person typed; else the default partition; else that of the run.
+    """
+    theirs = script_request(run)
+    chosen = {name: theirs[name] for name in ("account", "partition", "qos") if name in theirs}
+    for name in ("account", "partition", "qos"):
+        variable = run.environ.get(f"SBATCH_{name.upper()}")
+        if variable and name not in chosen:
+            chosen[name] = variable
+    account = {"account": chosen["account"]} if "account" in chosen else {}
+    yield ResourceRequest.of(account).overridden_by(options)
+    if not options and chosen.keys() - account.keys():
+        yield ResourceRequest.of(chosen)
+
+
+def _order(run: Run, token: str, name: str, place: ResourceRequest, wake: Wake) -> StewardOrder:
+    folder = StewardFolder(run.directory.path)
+    own = {
+        "job-name": name,
+        "output": str(folder.log).replace("%", "%%"),
+        "open-mode": "append",
+        "requeue": "",
+        "export": "ALL",
+        "ntasks": "1",
+        "cpus-per-task": "1",
+        "mem": f"{512 + len(run.table) // 500}M",
+        "time": str(TIME_LIMIT_MIN),
+    }
+    asked = ResourceRequest.of(own).overridden_by(place).overridden_by(dict(wake.options))
+    arguments = (str(run.directory.path), token, sys.executable)
+    return StewardOrder(folder.script, arguments, asked, run.environ)
+
+
+def _unknown(run: Run) -> SubmissionUnknownError:
+    return SubmissionUnknownError(
+        "It is not known yet if the steward was accepted.",
+        f"Type: slurmslice run {quote(run.record.name)} --unattended. It looks for its job first, "
+        "and submits no second one.",
+        code="submission-unknown",
+        run=run.record.name,
+    )
+
+
+def find_steward(run: Run) -> str | None:
+    """Find the job of a steward without an answer: by its claim, or by its token.
+
+    Raises:
+        NoAnswerError: the engine did not answer.
+    """
+    steward = run.journal_state.steward
+    if steward is None:
+        return None
+    if claimed := StewardFolder(run.directory.path).claiming_job():
+        return claimed
+    intent = steward.intent
+    found = run.engine.find_job(steward.name_end, intent.job_name, intent.at)
+    return found.job if found else None
+
+
+def settle_doubt(run: Run) -> None:
+    """Wait until it is known if Slurm accepted the newest steward.
+
+    Raises:
+        NoAnswerError: the engine did not answer.
+    """
+    while True:
+        with run.directory.lock("run"):
+            run.reload()
+            steward = run.journal_state.steward
+            if steward is None or steward.job or steward.ended:
+                return
+            if job := find_steward(run):
+                run.decide(StewardSubmitted(steward.token, job, "found", run.clock()))
+                return
+            if run.clock() - steward.intent.at >= FENCE_AFTER_S:
+                run.decide(StewardEnded(steward.token, NEVER_ARRIVED, run.clock()))
+                return
+        run.engine.wait(1.0)
+
+
+def end_steward(run: Run, reason: str) -> str:
+    """End the steward of a run, if it has one; return its job id, else an empty text.
+
+    Raises:
+        EngineError: the engine did not answer, or refused it.
+    """
+    steward = run.journal_state.steward
+    if steward is None or steward.ended or run.engine.stewards is None:
+        return ""
+    settle_doubt(run)
+    with run.directory.lock("cancel"):
+        run.reload()
+        steward = run.journal_state.steward
+        if steward is None or steward.ended:
+            return ""
+        run.decide(StewardEnded(steward.token, reason, run.clock()))
+        run.engine.cancel(job_of(steward), None)
+    return steward.job

@@ -1,0 +1,114 @@
+"""An unattended run: submit what can be submitted, see to its steward, and tell of it."""
+
+from __future__ import annotations
+
+import time
+
+from slurmslice.actions.follow import FollowOptions, follow_step, is_done
+from slurmslice.actions.poll import poll
+from slurmslice.actions.steward import StewardInPlace, ensure_steward
+from slurmslice.cli.output.console import emit_note, print_note
+from slurmslice.cli.output.preview import print_accepted
+from slurmslice.cli.output.summary import notes_on_silence, print_summary, run_exit_code
+from slurmslice.plan.plan import Plan
+from slurmslice.plan.repairs import rows_to_repair
+from slurmslice.reports.counts import count_text
+from slurmslice.reports.steward import StewardReport, report_steward
+from slurmslice.run.run import Run
+from slurmslice.sbatch.resource_request import ResourceRequest
+from slurmslice.system.shell_quoting import quote
+
+
+def start_unattended(run: Run, plan: Plan | None, options: ResourceRequest) -> int:
+    """Submit what ``run`` would submit now, see to a steward, and return the exit code.
+
+    Args:
+        run: the run.
+        plan: a plan to execute first; None for none.
+        options: the person's options for the steward's job.
+    """
+    polled = poll(run)
+    run.places_kept = 1  # for the steward
+    outcome = follow_step(run, FollowOptions(plan=plan))
+    print_accepted(run, outcome.accepted)
+    if outcome.accepted:
+        polled = poll(run)
+    for found in (*polled.notes, *notes_on_silence(polled)):
+        print_note(found)
+    outcome.raise_error(ignore_temporary=bool(run.submissions_in_flight()))
+    if is_done(run, FollowOptions()):
+        print_summary(run)
+        return run_exit_code(run)
+    note_steward(run, ensure_steward(run, options), options)
+    return 0
+
+
+def note_steward(run: Run, found: StewardInPlace, options: ResourceRequest) -> None:
+    """Say which job is the steward, where it runs, and what wakes it."""
+    job, name = found.steward.job, quote(run.record.name)
+    look = f"To look: slurmslice status {name}. To end all: slurmslice cancel {name}"
+    if not found.is_new:
+        kept = f" For a steward with {options}: scancel {job}, then this line again."
+        message = f"Job {job} follows this run already.{kept if options else ''} {look}"
+        emit_note("steward-there", message, job=job)
+        return
+    where = f"the partition {found.partition}" if found.partition else "the default partition"
+    message = f"Job {job} follows the run (1 CPU in {where}). It runs when {found.wake}. {look}"
+    emit_note("steward-submitted", message, job=job, partition=found.partition)
+
+
+def note_steward_state(run: Run) -> None:
+    """Say in ``status`` what the steward does, or that nobody follows the run any more."""
+    report = report_steward(run)
+    if report is None or (run.finished and not rows_to_repair(run)):
+        return
+    fields = report.record()
+    if report.state in {"ended", "gone"}:
+        message = (
+            f"The steward (job {report.job or 'unknown'}) has ended ({report.why}): nothing is "
+            "submitted or repaired any more. What is in the queue goes on.\n"
+            f"To go on: slurmslice run {quote(run.record.name)} --unattended"
+        )
+        emit_note("steward-state", message, **fields)
+        return
+    lines = [f"{_what_it_does(report)} {count_text(report.rounds, 'round')} so far."]
+    if report.last and report.last.trouble:
+        lines.append(f"In the way at the last round: {report.last.trouble}")
+    emit_note("steward-state", "\n".join(lines), **fields)
+
+
+def _what_it_does(report: StewardReport) -> str:
+    job = f"Job {report.job} follows this run"
+    if report.state == "unknown":
+        return f"{job}, but its state is not known: {report.why}."
+    if report.state == "runs":
+        return f"{job}, and looks at it now."
+    starts = f", not before {local_time(report.not_before)}" if report.not_before else ""
+    waits_for = report.last.waits_for if report.last else "a slice fails or a job has ended"
+    held = " It is held: scontrol release lets it go on." if "Held" in report.why else ""
+    return f"{job}. It looks next when {waits_for}{starts}.{held}"
+
+
+def local_time(at: float) -> str:
+    """Return a time of day, with the date if that is not today."""
+    form = "%H:%M" if time.localtime(at)[:3] == time.localtime()[:3] else "%Y-%m-%d %H:%M"
+    return time.strftime(form, time.localtime(at))
+
+
+def note_steward_planned(run: Run | None, options: ResourceRequest) -> None:
+    """Say in a dry run that a steward would be submitted, unless the run has one.
+
+    Args:
+        run: the run; None if it does not exist yet.
+        options: the person's options for the steward's job.
+    """
+    report = report_steward(run) if run else None
+    if report and report.state in {"waits", "runs"}:
+        emit_note("steward-there", f"Job {report.job} follows this run already.", job=report.job)
+        return
+    more = f" with {options}" if options else " in the default partition"
+    message = (
+        f"Would submit a steward{more}: a job of 1 CPU that follows the run. It runs for some "
+        "seconds when a slice fails, when an array has ended, or after half an hour."
+    )
+    emit_note("would-submit-steward", message, options=str(options))

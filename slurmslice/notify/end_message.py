@@ -1,0 +1,120 @@
+"""The one message about the end of a run."""
+
+from __future__ import annotations
+
+import html
+import re
+from dataclasses import dataclass
+
+from slurmslice.plan.attempt_costs import AttemptCosts
+from slurmslice.plan.repairs import Repairs, find_repairs
+from slurmslice.policy.causes import cause_of
+from slurmslice.reports.counts import count_text, counts_by_state, key_ranges
+from slurmslice.run.run import Run
+from slurmslice.sbatch.units import format_time
+from slurmslice.status.states import FAILED_STATES, State
+from slurmslice.system.escaping import escape
+
+_MOST_SUBJECT = 200
+
+
+@dataclass(frozen=True, slots=True)
+class EndMessage:
+    """The message about the end of a run.
+
+    Attributes:
+        subject: counts only, one line of the characters that Slurm's mail takes.
+        text: the body, plain lines.
+    """
+
+    subject: str
+    text: str
+
+    @property
+    def html(self) -> str:
+        """The body as HTML; every text in it is escaped."""
+        body = html.escape(self.text)
+        return f"<!DOCTYPE html><html><body><pre>{body}</pre></body></html>\n"
+
+
+def end_message(run: Run, stopped: str, next_step: str) -> EndMessage:
+    """Return the message about a run that has ended, or that cannot go on.
+
+    Args:
+        run: the run.
+        stopped: the reason why it cannot go on; empty if it has ended or is held.
+        next_step: the commands to type next; empty if there are none.
+    """
+    stopped = stopped or run.journal_state.held
+    lines = [*_outcome(run, stopped), "", *_counts(run), "", *_figures(run), *_failures(run)]
+    if next_step:
+        lines += ["", "What to type next:", *(f"  {line}" for line in next_step.splitlines())]
+    lines += ["", f"Logs: {run.directory.path / 'submissions'}"]
+    return EndMessage(_subject(run, stopped), "\n".join(lines) + "\n")
+
+
+def _subject(run: Run, stopped: str) -> str:
+    counts = run.statuses.state_counts()
+    done, total = counts.get(State.COMPLETED, 0), len(run.table)
+    failed = sum(number for state, number in counts.items() if state.failed)
+    parts = [f"all {total} done" if done == total else f"{done} of {total} done"]
+    parts += [f"{failed} failed"] if failed else []
+    parts += ["stopped"] if stopped else []
+    text = f"{run.record.name}: {', '.join(parts)}"
+    return re.sub(r"[^A-Za-z0-9 .,:;_-]", "-", text)[:_MOST_SUBJECT]
+
+
+def _outcome(run: Run, stopped: str) -> list[str]:
+    name, total = run.record.name, count_text(len(run.table))
+    if stopped:
+        return [f"The run {name} ({total}) stopped: {escape(stopped)}."]
+    how = "is done" if run.succeeded else "has ended; not every slice is done"
+    return [f"The run {name} ({total}) {how}."]
+
+
+def _counts(run: Run) -> list[str]:
+    return [
+        f"{len(one.rows):>8}  {one.state:<14} {one.keys}  ({one.why})"
+        for one in counts_by_state(run)
+    ]
+
+
+def _figures(run: Run) -> list[str]:
+    costs = AttemptCosts(run)
+    lines = [f"Used: {costs.all_attempts()}, of which repairs {costs.repairs()}."]
+    first = min((s.intent.at for s in run.journal_state.submissions.values()), default=None)
+    ends = (end for _, end in run.statuses.times(range(len(run.table))) if end is not None)
+    last = max(ends, default=None)
+    if first is not None and last is not None:
+        lines.append(f"Duration: {format_time(max(0, int(last - first)))}, from the first "
+                     "submission to the last end.")  # fmt: skip
+    repaired = sum(bool(causes) for causes in run.journal_state.repairs.values())
+    return [*lines, *([f"Repaired: {count_text(repaired)}."] if repaired else [])]
+
+
+def _failures(run: Run) -> list[str]:
+    """List the failures by cause, with the reason why the policy left them."""
+    rows = run.statuses.rows_in(FAILED_STATES)
+    if not rows:
+        return []
+    repairs = find_repairs(run)
+    causes: dict[tuple[str, str], list[int]] = {}
+    reasons = _reasons(repairs)
+    for row in rows:
+        known = cause_of(run.statuses.seen(row)), reasons.get(row, "")
+        causes.setdefault(known, []).append(row)
+    found = sorted(causes.items(), key=lambda one: -len(one[1]))
+    return ["", "Failures:", *(_failure(run, *which, some) for which, some in found)]
+
+
+def _reasons(repairs: Repairs) -> dict[int, str]:
+    return {row: left.reason for left in repairs.left for row in left.rows}
+
+
+def _failure(run: Run, cause: str, reason: str, rows: list[int]) -> str:
+    keys = key_ranges([run.table.keys[row] for row in rows])
+    nodes = {run.statuses.seen(row).node for row in rows}
+    (node,) = nodes if len(nodes) == 1 and len(rows) > 1 else (None,)
+    where = f"; all on {node}" if node else ""
+    why = f"; left: {reason}" if reason else ""
+    return f"{len(rows):>8}  {cause}: {keys}{where}{escape(why)}"

@@ -1,0 +1,100 @@
+"""Tell the end of a run once: by mail, and to the person's command."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from slurmslice.errors import OnEndError, SlurmsliceError
+from slurmslice.notes import Note
+from slurmslice.notify.end_message import end_message
+from slurmslice.notify.send_mail import send_mail
+from slurmslice.reports.records import run_record
+from slurmslice.run.journal import EndTold
+from slurmslice.run.run import Run
+from slurmslice.settings.mail_settings import read_mail_settings
+from slurmslice.system.process import run_program
+
+_COMMAND_TIMEOUT_S = 300.0
+
+
+def notify_end(
+    run: Run,
+    next_step: str,
+    stopped: str = "",
+    mail_by_job: Callable[[str, str], None] | None = None,
+) -> list[Note]:
+    """Tell the person that a run has ended, if this has not been told and the person wants it.
+
+    A way that fails is tried again by the next command that follows the run; the run itself is not
+    affected. A way that worked is not used again until something more is submitted or released.
+
+    Args:
+        run: the run.
+        next_step: the commands to type next.
+        stopped: the reason why the run cannot go on; empty if it has ended or is held.
+        mail_by_job: lets Slurm mail a subject to an address at the end of this job; None if this is
+            no job. Used unless the settings name an SMTP server: a node's sendmail often leads
+            nowhere.
+
+    Returns:
+        notes on what was told, and on what failed.
+    """
+    if not (run.finished or run.journal_state.held or stopped):
+        return []
+    ways: dict[str, Callable[[], str]] = {}
+    if run.record.mail:
+        ways["mail"] = lambda: _mail(run, next_step, stopped, mail_by_job)
+    if run.record.on_end:
+        ways["on-end"] = lambda: _call(run)
+    return [note for way, tell in ways.items() for note in _tell(run, way, tell)]
+
+
+def _tell(run: Run, way: str, tell: Callable[[], str]) -> Iterator[Note]:
+    with run.directory.lock("run"):
+        run.reload()
+        if way in run.journal_state.end_told:
+            return
+        run.decide(EndTold(way, run.clock()))
+    try:
+        told = tell()
+    except SlurmsliceError as why:
+        with run.directory.lock("run"):
+            run.reload()
+            run.decide(EndTold(way, run.clock(), failed=True))
+        message = f"{why.message} The next command that follows the run tries it again."
+        yield Note("end-not-told", message, {"way": way})
+    else:
+        yield Note("end-told", told, {"way": way})
+
+
+def _mail(
+    run: Run, next_step: str, stopped: str, mail_by_job: Callable[[str, str], None] | None
+) -> str:
+    to = run.record.request["mail-user"]
+    settings = read_mail_settings(Path(run.record.work_dir))
+    message = end_message(run, stopped, next_step)
+    if mail_by_job and not settings.smtp_host:
+        mail_by_job(message.subject, to)
+    else:
+        send_mail(message, to, settings)
+    return f"Mail to {to}: {message.subject}"
+
+
+def _call(run: Run) -> str:
+    """Run the person's command in the working directory; it reads the status as JSON.
+
+    Raises:
+        OnEndError: it did not exit with 0.
+    """
+    command = run.record.on_end
+    status = json.dumps(run_record(run)).encode()
+    done = run_program(
+        ["bash", "-c", command], timeout=_COMMAND_TIMEOUT_S, data=status, cwd=run.record.work_dir
+    )
+    if done.returncode != 0:
+        why = "did not end within 5 minutes" if done.timed_out else f"exited {done.returncode}"
+        said = done.stderr.strip().splitlines()
+        raise OnEndError(f"--on-end {why}{': ' + said[-1] if said else ''}.")
+    return "--on-end was called."

@@ -1,0 +1,109 @@
+"""Send a mail: by the SMTP server of the settings, else by sendmail(8)."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import shutil
+import smtplib
+import socket
+import ssl
+from email.message import EmailMessage
+from email.utils import formatdate, make_msgid
+
+from slurmslice.errors import BadInputError, MailError
+from slurmslice.notify.end_message import EndMessage
+from slurmslice.settings.mail_settings import MailSettings
+from slurmslice.system.process import run_program
+
+_TIMEOUT_S = 30.0
+_FOLDERS = ("/usr/sbin", "/usr/lib", "/sbin")
+
+
+def mail_way(settings: MailSettings) -> str:
+    """Name the way of mail: ``smtp``, ``sendmail``, or empty if this machine has none."""
+    if settings.smtp_host:
+        return "smtp"
+    return "sendmail" if _sendmail() else ""
+
+
+def send_mail(message: EndMessage, to: str, settings: MailSettings) -> None:
+    """Send one mail with a text and its HTML.
+
+    Args:
+        message: the message.
+        to: the addresses, separated by commas.
+        settings: the way of mail.
+
+    Raises:
+        MailError: this machine has no way of mail, or it did not accept the mail.
+    """
+    mail = _compose(message, to, settings)
+    match mail_way(settings):
+        case "smtp":
+            _by_smtp(mail, settings)
+        case "sendmail":
+            _by_sendmail(mail)
+        case _:
+            raise MailError(
+                "This machine has no sendmail, and [mail] names no SMTP server: no mail was sent.",
+                "Set smtp-host in [mail] of ~/.config/slurmslice/config.toml.",
+            )
+
+
+def _compose(message: EndMessage, to: str, settings: MailSettings) -> EmailMessage:
+    mail = EmailMessage()
+    mail["Subject"] = message.subject
+    mail["From"] = settings.sender or f"{getpass.getuser()}@{socket.getfqdn()}"
+    mail["To"] = to
+    mail["Date"] = formatdate(localtime=True)
+    mail["Message-ID"] = make_msgid()
+    mail.set_content(message.text.encode("utf-8", "replace").decode())
+    mail.add_alternative(message.html.encode("utf-8", "replace").decode(), subtype="html")
+    return mail
+
+
+def _by_smtp(mail: EmailMessage, settings: MailSettings) -> None:
+    try:
+        with _connect(settings) as server:
+            if settings.user:
+                server.login(settings.user, settings.password())
+            refused = server.send_message(mail)
+    except (OSError, smtplib.SMTPException) as why:
+        raise MailError(f"The mail was not accepted by {settings.smtp_host}: {why}.") from why
+    if refused:
+        raise MailError(f"{settings.smtp_host} refused the address {', '.join(refused)}.")
+
+
+def _connect(settings: MailSettings) -> smtplib.SMTP:
+    """Connect to the SMTP server. A name and password never leave without TLS, except to here."""
+    host = settings.smtp_host
+    if settings.security == "none":
+        if settings.user and host not in {"localhost", "127.0.0.1", "::1"}:
+            raise BadInputError(
+                f"[mail] would send the password to {host} without encryption.",
+                'Set security = "starttls" or "tls".',
+                code="password-unprotected",
+            )
+        return smtplib.SMTP(host, settings.smtp_port or 25, timeout=_TIMEOUT_S)
+    context = ssl.create_default_context(cafile=settings.ca_file or None)
+    if settings.security == "tls":
+        return smtplib.SMTP_SSL(
+            host, settings.smtp_port or 465, timeout=_TIMEOUT_S, context=context
+        )
+    server = smtplib.SMTP(host, settings.smtp_port or 587, timeout=_TIMEOUT_S)
+    server.starttls(context=context)
+    return server
+
+
+def _by_sendmail(mail: EmailMessage) -> None:
+    argv = (_sendmail() or "sendmail", "-i", "-t")
+    done = run_program(argv, timeout=_TIMEOUT_S, data=bytes(mail))
+    if done.returncode != 0:
+        why = done.stderr.strip() or f"exit {done.returncode}"
+        raise MailError(f"sendmail did not accept the mail: {why}.")
+
+
+def _sendmail() -> str | None:
+    path = os.pathsep.join((os.environ.get("PATH", os.defpath), *_FOLDERS))
+    return shutil.which("sendmail", path=path)

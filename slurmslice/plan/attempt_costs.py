@@ -1,0 +1,90 @@
+"""The CPU time and the GPU time that the attempts of a run have used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cached_property
+
+from slurmslice.errors import BadInputError, SlurmsliceError
+from slurmslice.plan.request_changes import previous_request
+from slurmslice.plan.run_script import script_request
+from slurmslice.policy.budget import NO_COST, Cost
+from slurmslice.run.run import Run
+from slurmslice.sbatch.resource_request import NO_REQUEST, ResourceRequest
+
+DefaultTime = Callable[[ResourceRequest], int | None]
+"""A function that returns the time limit of a request without one, seconds; None if not known."""
+
+
+class AttemptCosts:
+    """The costs of attempts: requested CPUs and GPUs × duration.
+
+    An attempt in flight costs its time limit, because it may use all of it. Only the last attempt
+    of a slice may be in flight.
+
+    Args:
+        run: the run.
+        default_time: the time limit of a request without one.
+    """
+
+    def __init__(self, run: Run, default_time: DefaultTime = lambda _: None) -> None:
+        self._run, self._default_time = run, default_time
+        self._requests: dict[ResourceRequest, ResourceRequest] = {}
+
+    def repairs(self) -> Cost:
+        """Return the cost of the automatic attempts since a person submitted their slices."""
+        began = {row: number for row, (number, _) in self._run.journal_state.before_repairs.items()}
+        mine = (self._last(row, after) for row, after in began.items())
+        past = (
+            self._past(number, seconds)
+            for row, number, seconds in self._run.statuses.past_durations()
+            if row in began and number > began[row]
+        )
+        return sum(past, sum(mine, NO_COST))
+
+    def all_attempts(self) -> Cost:
+        """Return the cost of all attempts, as far as their durations are known."""
+        last = (self._last(row, 0) for row in range(len(self._run.table)))
+        past = (self._past(number, s) for _, number, s in self._run.statuses.past_durations())
+        return sum(past, sum(last, NO_COST))
+
+    def of(self, kept: ResourceRequest) -> Cost | None:
+        """Return the most that an attempt may cost; None if its time limit is not known.
+
+        Args:
+            kept: the whole request of the slice.
+        """
+        seconds = kept.time_s or self._default_time(kept)
+        return Cost.of(kept, seconds) if seconds else None
+
+    def request(self, own: ResourceRequest) -> ResourceRequest:
+        """Return the whole request of a slice with these options of its own."""
+        if own not in self._requests:
+            try:
+                self._requests[own] = previous_request(self._run, self._script, own)
+            except BadInputError:  # a number that cannot be read: the submission will say so
+                self._requests[own] = NO_REQUEST
+        return self._requests[own]
+
+    def _last(self, row: int, after: int) -> Cost:
+        """Return the cost of a row's last attempt, if its submission is newer than ``after``."""
+        run = self._run
+        submission = run.journal_state.submission_of(row)
+        if submission is None or submission.number <= after:
+            return NO_COST
+        request = self.request(run.request_of(row))
+        if run.statuses.state(row).in_flight:
+            return self.of(request) or NO_COST
+        ((started, ended),) = run.statuses.times([row])
+        return NO_COST if started is None or ended is None else Cost.of(request, ended - started)
+
+    def _past(self, number: int, seconds: int) -> Cost:
+        changes = self._run.journal_state.submissions[number].intent.changes
+        return Cost.of(self.request(changes), seconds)
+
+    @cached_property
+    def _script(self) -> ResourceRequest:
+        try:
+            return script_request(self._run)
+        except SlurmsliceError:  # the script is damaged: only a submission must know
+            return NO_REQUEST

@@ -1,0 +1,82 @@
+"""The steward of a run, for ``status``: its job, its state, and when it looks next."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from slurmslice.actions.steward import look_at
+from slurmslice.errors import NoAnswerError
+from slurmslice.run.run import Run
+from slurmslice.run.steward_folder import StewardFolder
+from slurmslice.run.steward_record import Round, Steward
+from slurmslice.status.observation import TaskReport
+from slurmslice.status.states import State
+
+
+@dataclass(frozen=True, slots=True)
+class StewardReport:
+    """The steward of a run at this moment.
+
+    Attributes:
+        job: its job id; empty if it is not known if Slurm accepted it.
+        state: ``waits``, ``runs``, ``ended`` (its own end, or by ``cancel``), ``gone`` (it ended
+            otherwise), or ``unknown`` (no answer).
+        why: the reason of an end, or why Slurm does not start it; empty if there is none.
+        rounds: the number of rounds of this run's stewards.
+        last: the newest round; None if there was none.
+        not_before: the earliest time of its next round, epoch seconds; None if not known.
+    """
+
+    job: str
+    state: str
+    why: str = ""
+    rounds: int = 0
+    last: Round | None = None
+    not_before: float | None = None
+
+    def record(self) -> dict[str, object]:
+        """Return it as a plain record, for ``--json``."""
+        return {
+            "job": self.job or None,
+            "state": self.state,
+            "reason": self.why,
+            "rounds": self.rounds,
+            "last_round_at": self.last.at if self.last else None,
+            "waits_for": self.last.waits_for if self.last and self.state == "waits" else "",
+            "not_before": self.not_before,
+            "trouble": self.last.trouble if self.last else "",
+        }
+
+
+def report_steward(run: Run) -> StewardReport | None:
+    """Report on the steward of a run; None if it has none. The engine may be asked."""
+    steward = run.journal_state.steward
+    if steward is None:
+        return None
+    rounds = StewardFolder(run.directory.path).rounds()
+    state, why = _state(run, steward)
+    last = rounds[-1] if rounds else None
+    not_before = last.not_before or None if last and state == "waits" else None
+    return StewardReport(steward.job, state, why, len(rounds), last, not_before)
+
+
+def _state(run: Run, steward: Steward) -> tuple[str, str]:
+    if steward.ended:
+        return "ended", steward.ended
+    if not steward.job:
+        return "unknown", "it is not known if Slurm accepted it"
+    try:
+        report = look_at(run, steward)
+    except NoAnswerError as silence:
+        return "unknown", silence.message
+    if report is None:
+        return "gone", "Slurm does not know it any more"
+    return _slurm_state(report)
+
+
+def _slurm_state(report: TaskReport) -> tuple[str, str]:
+    if report.state.final:
+        return "gone", str(report.state)
+    if report.state is State.PENDING:
+        return "waits", report.reason
+    return "runs", ""

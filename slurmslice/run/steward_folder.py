@@ -1,0 +1,71 @@
+"""The files of a run's steward.
+
+::
+
+    steward/steward.sh    the script of its job; the same text in each run
+    steward/job           the claim: the id of the job that is the steward
+    steward/next          what it waits for next; one line, written by each round for bash
+    steward/rounds.jsonl  a line for each round
+    steward/log           the output of its rounds
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from slurmslice.run.steward_record import Round, parse_rounds
+from slurmslice.system import files
+
+
+class StewardFolder:
+    """The files of a run's steward.
+
+    Args:
+        run_dir: the run directory.
+    """
+
+    def __init__(self, run_dir: Path) -> None:
+        self.path = run_dir / "steward"
+        self.script = self.path / "steward.sh"
+        self.log = self.path / "log"
+        self._claim = self.path / "job"
+        self._next = self.path / "next"
+        self._rounds = self.path / "rounds.jsonl"
+
+    def prepare(self, script: bytes) -> None:
+        """Write the script, and remove an earlier steward's claim. The caller holds the lock."""
+        self.path.mkdir(exist_ok=True)
+        files.replace_file(self.script, script)
+        self._claim.unlink(missing_ok=True)
+        self._next.unlink(missing_ok=True)
+
+    def claim(self, job: str) -> str:
+        """Claim the place of the steward for a job; return the job that has it.
+
+        Empty if the claim cannot be read.
+        """
+        files.create_exclusively(self._claim, f"{job}\n".encode())
+        return self.claiming_job()
+
+    def claiming_job(self) -> str:
+        """Return the id of the job that has claimed the place; empty if none has."""
+        try:
+            owner = files.read_file(self._claim).decode("ascii", "replace").strip()
+        except FileNotFoundError:
+            return ""
+        return owner if owner.isdecimal() else ""
+
+    def write_next(self, words: str) -> None:
+        """Write for bash what the job does next: ``end``, or ``wait`` and scontrol's words."""
+        files.replace_file(self._next, f"{words}\n".encode("ascii"))
+
+    def add_round(self, done: Round) -> None:
+        """Append a round. The caller holds the lock."""
+        files.append_lines(self._rounds, done.to_line())
+
+    def rounds(self) -> list[Round]:
+        """Return all rounds, the oldest first."""
+        try:
+            return parse_rounds(files.read_file(self._rounds).splitlines())
+        except FileNotFoundError:
+            return []

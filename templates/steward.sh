@@ -1,0 +1,89 @@
+#!/bin/bash
+# The steward of a run: a job that does one round of what `slurmslice run` does, puts itself back under
+# the same job id, and waits until Slurm wakes it. This text is the same in every round and every run.
+#
+#   sbatch OPTIONS steward.sh RUN TOKEN PYTHON
+#
+# RUN     the run directory
+# TOKEN   the name of this steward in the journal of the run
+# PYTHON  the Python that has slurmslice
+#
+# A round writes one line to RUN/steward/next: "end", or "wait" and what to wait for, in scontrol's
+# words. Only these forms are accepted, and nothing of them is evaluated.
+
+run=$1 token=$2 python=$3 job=$SLURM_JOB_ID
+round_s=540     # seconds for one round; the time limit of the job is longer
+pause_s=600     # the pause if a round could not say what to wait for
+next=$run/steward/next
+form='^wait( StartTime=now\+[0-9]+)?( Dependency=[a-z0-9_:+?]+)?$'
+
+say() {
+  printf '%(%Y-%m-%d %H:%M:%S)T %s\n' -1 "$*"
+}
+
+# Variables of this job would be those of the jobs that it submits.
+forget_this_job() {
+  local name
+  for name in $(compgen -e); do
+    case $name in
+      SLURM_CONF | SLURM_CLUSTERS) ;;
+      SLURM_* | SBATCH_* | SRUN_*) unset "$name" ;;
+    esac
+  done
+}
+
+slurmslice() {
+  timeout --kill-after=20 "$round_s" "$python" -m slurmslice "$@"
+}
+
+# Does one round, and reads what to wait for into the array wake. Does not return at the end of the run.
+do_round() {
+  local line=
+  rm -f "$next"
+  slurmslice steward "$run" "$token" "$job" || say_why "$?"
+  [[ ! -e $next ]] || IFS= read -r line <"$next"
+  [[ $line != end ]] || exit 0
+  wake=("StartTime=now+$pause_s")
+  [[ $line = wait\ * && $line =~ $form ]] || return 0
+  line=${line#wait }
+  IFS=' ' read -r -a wake <<<"$line"
+}
+
+say_why() {
+  if [[ ! -d $run ]]; then
+    say "There is no $run any more, so the steward ends."
+    exit 0
+  elif ! "$python" -c 'import slurmslice'; then
+    say "Python or slurmslice cannot be started on ${HOSTNAME:-this node}: $python -m slurmslice."
+  else
+    say "This round ended early (exit $1)."
+  fi
+}
+
+# Puts this job back. The requeue ends this script, so TERM is ignored until the update is made.
+put_back() {
+  local said
+  while :; do
+    trap '' TERM
+    if said=$(scontrol requeue "$job" 2>&1); then
+      scontrol update JobId="$job" "${wake[@]}" || scontrol update JobId="$job" StartTime="now+$pause_s"
+      exit 0
+    fi
+    trap - TERM
+    say "This job could not be put back: $said"
+    [[ $said != *disabled* ]] || break
+    sleep 30
+  done
+  say "Another job is submitted instead, and goes on."
+  for _ in 1 2 3 4 5; do
+    ! slurmslice steward "$run" "$token" "$job" --chain || exit 0
+    sleep 30
+  done
+  say "Nobody follows the run any more. To go on: slurmslice run $run --unattended"
+  exit 1
+}
+
+say "Round ${SLURM_RESTART_COUNT:-0} of job $job on ${HOSTNAME:-this node}"
+forget_this_job
+do_round
+put_back

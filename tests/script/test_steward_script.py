@@ -1,0 +1,205 @@
+"""steward.sh, run by real bash: Slurm's programs and a round in Python are played by scripts."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.script.test_script import tool
+from tests.support.paths import REPOSITORY
+
+SCRIPT = REPOSITORY / "templates" / "steward.sh"
+LIST = "Dependency=afternotok:7_0?afternotok:7_1?afterany:7?after:7_1+30"
+SCONTROL = """\
+#!/bin/bash
+echo "$@" >>"$CALLS"
+case $1 in
+requeue) {requeue} ;;
+update) {update} ;;
+esac
+"""
+
+
+@dataclass
+class Stage:
+    """A folder with a run and played programs.
+
+    Attributes:
+        folder: the folder.
+        env: the environment of the job.
+    """
+
+    folder: Path
+    env: dict[str, str]
+
+    @property
+    def run_dir(self) -> Path:
+        """The run directory."""
+        return self.folder / "run"
+
+    def play(self, name: str, text: str) -> Path:
+        """Write a program."""
+        path = self.folder / name
+        path.write_text(text)
+        path.chmod(0o755)
+        return path
+
+    def scontrol(self, requeue: str = "exit 0", update: str = "exit 0") -> None:
+        """Play scontrol."""
+        self.play("scontrol", SCONTROL.replace("{requeue}", requeue).replace("{update}", update))
+
+    def job(self, line: str, *, python: str = "") -> subprocess.CompletedProcess[str]:
+        """Run the job; its round writes this line for bash, as Python does."""
+        (self.folder / "line").write_text(line)
+        played = (
+            '#!/bin/bash\nenv >"$CALLS.env"\necho "python $*" >>"$CALLS"\n'
+            f'[[ $* = *--chain* ]] || cp "{self.folder}/line" "{self.run_dir}/steward/next"\n'
+        )
+        path = python or str(self.play("python", played))
+        return subprocess.run(
+            ["bash", SCRIPT, self.run_dir, "tok", path],
+            env=self.env, capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+
+    @property
+    def calls(self) -> list[str]:
+        """The programs that were called, with their words."""
+        path = Path(self.env["CALLS"])
+        return path.read_text().splitlines() if path.exists() else []
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Stage:
+    """A stage on which scontrol obeys."""
+    (tmp_path / "run" / "steward").mkdir(parents=True)
+    env = {
+        "PATH": f"{tmp_path}:/usr/bin:/bin", "SLURM_JOB_ID": "12", "CALLS": f"{tmp_path}/calls",
+        "SLURM_CONF": "/x/slurm.conf", "SLURM_CLUSTERS": "c", "SLURM_RESTART_COUNT": "3",
+        "SLURM_MEM_PER_NODE": "9", "SBATCH_PARTITION": "p", "SRUN_CPUS_PER_TASK": "4",
+        "SLURMSLICE_KEPT_SBATCH_PARTITION": "theirs", "DATA": "kept",
+    }  # fmt: skip
+    found = Stage(tmp_path, env)
+    found.scontrol()
+    return found
+
+
+def test_shellcheck_reads_the_script_as_it_is() -> None:
+    """Notes included, without any option."""
+    done = subprocess.run([tool("shellcheck"), SCRIPT], capture_output=True, text=True)
+    assert done.stdout == ""
+
+
+def test_a_round_then_the_job_is_put_back_to_wait(stage: Stage) -> None:
+    """First the requeue, then the update, under the same id."""
+    done = stage.job(f"wait StartTime=now+240 {LIST}\n")
+    assert done.returncode == 0
+    assert stage.calls == [
+        f"python -m slurmslice steward {stage.run_dir} tok 12",
+        "requeue 12",
+        f"update JobId=12 StartTime=now+240 {LIST}",
+    ]
+
+
+def test_variables_of_the_job_are_gone(stage: Stage) -> None:
+    """They would be those of the jobs that the round submits. The cluster's own remain."""
+    stage.job("end\n")
+    lines = Path(f"{stage.env['CALLS']}.env").read_text().splitlines()
+    names = {line.partition("=")[0] for line in lines}
+    assert {"SLURM_CONF", "SLURM_CLUSTERS", "SLURMSLICE_KEPT_SBATCH_PARTITION", "DATA"} <= names
+    others = {n for n in names if n.startswith(("SLURM_", "SBATCH_", "SRUN_"))}
+    assert others == {"SLURM_CONF", "SLURM_CLUSTERS"}
+
+
+def test_at_the_end_the_job_is_not_put_back(stage: Stage) -> None:
+    """It ends with 0."""
+    assert stage.job("end\n").returncode == 0
+    assert len(stage.calls) == 1
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "", "wait\n", "wait StartTime=now+5;touch${IFS}evil\n", "wait Dependency=$(touch evil)\n",
+        "wait StartTime=now+5 Account=x\n", "wait Dependency=afterany:1 JobId=13\n", "END\n",
+        "wait StartTime=now+5 Dependency=`touch evil`\n", "wait StartTime=*\n",
+    ],
+)  # fmt: skip
+def test_another_line_is_not_obeyed(line: str, stage: Stage) -> None:
+    """Nothing of it is evaluated or passed on: the job pauses."""
+    stage.job(line)
+    words = stage.calls[-1].split()
+    assert words[:2] == ["update", "JobId=12"]
+    assert words[2].startswith("StartTime=now+")
+    assert words[2].removeprefix("StartTime=now+").isdecimal()
+    assert len(words) == 3
+    assert not list(stage.folder.rglob("*evil*"))
+
+
+def test_the_line_of_an_earlier_round_is_not_used(stage: Stage) -> None:
+    """A round that is killed leaves none."""
+    (stage.run_dir / "steward" / "next").write_text("end\n")
+    done = stage.job("", python=str(stage.play("killed", "#!/bin/bash\nkill -9 $$\n")))
+    assert done.returncode == 0
+    assert stage.calls[-1].startswith("update JobId=12 StartTime=now+")
+
+
+def test_if_slurm_refuses_the_list_it_gets_a_time(stage: Stage) -> None:
+    """24.11 refuses a list with an id that it has forgotten."""
+    stage.scontrol(update="[[ $* != *Dependency* ]]; exit")
+    stage.job(f"wait {LIST}\n")
+    first, second = stage.calls[-2:]
+    assert "Dependency" in first
+    assert second.startswith("update JobId=12 StartTime=now+")
+    assert "Dependency" not in second
+
+
+def test_the_requeue_does_not_end_the_script_before_the_update(stage: Stage) -> None:
+    """Slurm sends TERM to the job at the requeue."""
+    stage.scontrol(requeue="kill -TERM $PPID; kill -TERM $$; sleep 0.1")
+    stage.job(f"wait {LIST}\n")
+    assert stage.calls[-1] == f"update JobId=12 {LIST}"
+
+
+def test_where_no_job_may_be_put_back_the_next_one_follows(stage: Stage) -> None:
+    """No setting of the site is changed."""
+    stage.scontrol(
+        requeue='echo "Requested operation is presently disabled for job 12" >&2; exit 1'
+    )
+    assert stage.job(f"wait {LIST}\n").returncode == 0
+    assert stage.calls[-1] == f"python -m slurmslice steward {stage.run_dir} tok 12 --chain"
+    assert not [call for call in stage.calls if call.startswith("update")]
+
+
+@pytest.mark.parametrize("text", ["", "#!/nonexistent/python\n", "#!/bin/bash\nexit 1\n"])
+def test_without_python_it_says_so_and_tries_again(text: str, stage: Stage) -> None:
+    """Python, its interpreter or slurmslice is gone from the node."""
+    python = str(stage.play("gone", text)) if text else str(stage.folder / "gone")
+    done = stage.job("", python=python)
+    assert done.returncode == 0
+    assert python in done.stdout
+    assert "cannot be started" in done.stdout
+    assert stage.calls[-1].startswith("update JobId=12 StartTime=now+")
+
+
+def test_without_the_run_it_ends(stage: Stage) -> None:
+    """The person has removed it."""
+    python = stage.play("python", f'#!/bin/bash\nrm -rf "{stage.run_dir}"\nexit 2\n')
+    assert stage.job("", python=str(python)).returncode == 0
+    assert stage.calls == []
+
+
+def test_a_round_that_hangs_is_ended(stage: Stage, tmp_path: Path) -> None:
+    """By timeout(1), before the time limit of the job."""
+    short = tmp_path / "short.sh"
+    short.write_text(SCRIPT.read_text().replace("round_s=540", "round_s=1"))
+    python = stage.play("python", "#!/bin/bash\n[[ $1 = -c ]] || exec sleep 50\n")
+    done = subprocess.run(
+        ["bash", short, stage.run_dir, "tok", python],
+        env={**os.environ, **stage.env}, capture_output=True, text=True, timeout=40,
+    )  # fmt: skip
+    assert done.returncode == 0
+    assert stage.calls[-1].startswith("update JobId=12 StartTime=now+")

@@ -1,0 +1,157 @@
+"""The end of a run is told once: who is told, when, what, and what a failure leads to."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from slurmslice.errors import MailError, SubmissionRejectedError
+from slurmslice.status.states import State
+from tests.support.fakes import FakeEngine
+from tests.support.typed import Typed
+
+NEW = ("run", "-a", "0-2", "--name", "x")
+LINE = (*NEW, "-c", "2", "-t", "60", "--mail", "--mail-user", "ada@lab")
+COMMAND = ("--", "true", "{}")
+
+
+@pytest.fixture(autouse=True)
+def interrupted(engine: FakeEngine) -> None:
+    """End ``run`` at its first wait, as Ctrl-C does."""
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    engine.on_wait = interrupt
+
+
+class Mails(list[tuple[str, str, str]]):
+    """The mails that were sent: address, subject and text. Each fails while ``broken``."""
+
+    broken = False
+
+
+@pytest.fixture
+def mails(monkeypatch: pytest.MonkeyPatch) -> Mails:
+    """Keep the mails instead of sending them."""
+    kept = Mails()
+
+    def send(message: object, to: str, _: object) -> None:
+        if kept.broken:
+            raise MailError("the server is away")
+        kept.append((to, message.subject, message.text))  # type: ignore[attr-defined]
+
+    monkeypatch.setattr("slurmslice.notify.notify_end.send_mail", send)
+    return kept
+
+
+def test_one_mail_when_all_is_done(typed: Typed, engine: FakeEngine, mails: Mails) -> None:
+    """Later commands do not repeat it."""
+    engine.on_wait = engine.end_all
+    typed(*LINE, *COMMAND)
+    assert typed.code == 0
+    for verb in ("run", "tick", "status", "watch"):
+        typed(verb, "x")
+    ((to, subject, text),) = mails
+    assert (to, subject) == ("ada@lab", "x: all 3 done")
+    assert str(typed.folder / "runs" / "x") in text
+
+
+def test_what_the_mail_tells(typed: Typed, engine: FakeEngine, mails: Mails) -> None:
+    """Counts, use, causes with keys and nodes, the reason to leave them, and what to type."""
+    typed(*LINE, "--retry", "--max-attempts", "2", *COMMAND)
+    hour: dict[str, Any] = {"started_at": 1000, "ended_at": 4600, "elapsed_s": 3600.0}
+    engine.end("100", 0, State.COMPLETED, **hour)
+    engine.end("100", 1, State.OUT_OF_MEMORY, **hour, requested_mem_bytes=1 << 30)
+    engine.end("100", 2, State.FAILED, exit_code=3, **hour)
+    typed("tick", "x")
+    assert mails == []
+    engine.end("101", 1, State.COMPLETED, **hour)
+    typed("tick", "x")
+    ((_, subject, text),) = mails
+    assert subject == "x: 2 of 3 done, 1 failed"
+    assert "8.0 CPU hours, of which repairs 2.0 CPU hours" in text
+    assert "exit:3: 2" in text
+    assert "slurmslice resubmit x" in text
+
+
+def test_a_new_end_is_told_again(typed: Typed, engine: FakeEngine, mails: Mails) -> None:
+    """A person has submitted failed slices again."""
+    typed(*LINE, *COMMAND)
+    engine.end_all(State.FAILED)
+    typed("tick", "x")
+    assert len(mails) == 1
+    typed("resubmit", "x")
+    engine.end_all()
+    typed("tick", "x")
+    assert [subject for _, subject, _ in mails] == ["x: 0 of 3 done, 3 failed", "x: all 3 done"]
+
+
+def test_a_mail_that_fails_is_tried_again(typed: Typed, engine: FakeEngine, mails: Mails) -> None:
+    """The run keeps its exit code; the next command that follows it sends the mail."""
+    engine.on_wait, mails.broken = engine.end_all, True
+    typed(*LINE, *COMMAND)
+    assert (typed.code, typed.noted("end-not-told")) == (0, [{"way": "mail"}])
+    mails.broken = False
+    typed("tick", "x")
+    typed("tick", "x")
+    assert len(mails) == 1
+
+
+def test_a_held_run_is_told(typed: Typed, engine: FakeEngine, mails: Mails) -> None:
+    """The run stopped by its own rule: what runs goes on, and a person must decide."""
+    typed(*LINE, "--max-failures", "1", *COMMAND)
+    engine.end("100", 0, State.FAILED, exit_code=1)
+    typed("tick", "x")
+    ((_, subject, text),) = mails
+    assert subject.endswith("stopped")
+    assert "--max-failures 1" in text
+    engine.end_all()
+    typed("tick", "x")
+    assert len(mails) == 1
+
+
+def test_a_run_that_cannot_go_on_is_told(typed: Typed, engine: FakeEngine, mails: Mails) -> None:
+    """Slurm rejects its slices for good."""
+
+    def reject(_: object) -> None:
+        raise SubmissionRejectedError("no such account")
+
+    engine.on_submit = reject
+    typed(*LINE, *COMMAND)
+    ((_, subject, text),) = mails
+    assert subject == "x: 0 of 3 done, stopped"
+    assert "no such account" in text
+
+
+def test_a_command_reads_the_status(typed: Typed, engine: FakeEngine) -> None:
+    """It runs once, in the working directory, with the JSON of status on its standard input."""
+    engine.on_wait = engine.end_all
+    typed(*NEW, "--on-end", "cat >> told; pwd > where", *COMMAND)
+    assert typed.noted("end-told") == [{"way": "on-end"}]
+    typed("tick", "x")
+    assert json.loads((typed.folder / "told").read_text())["counts"] == {"COMPLETED": 3}
+    assert (typed.folder / "where").read_text().strip() == str(typed.folder)
+
+
+def test_a_command_that_fails_is_run_again(typed: Typed, engine: FakeEngine) -> None:
+    """Its words are told; the run keeps its exit code."""
+    engine.on_wait = engine.end_all
+    fails = "[ -e ok ] || { echo no network >&2; exit 3; }; echo x >> told"
+    typed(*NEW, "--on-end", fails, *COMMAND)
+    assert (typed.code, typed.noted("end-not-told")) == (0, [{"way": "on-end"}])
+    assert "no network" in typed.stderr
+    (typed.folder / "ok").touch()
+    typed("tick", "x")
+    typed("tick", "x")
+    assert (typed.folder / "told").read_text() == "x\n"
+
+
+@pytest.mark.parametrize("address", [(), ("--mail-user", "a b")])
+def test_mail_without_an_address_makes_no_run(typed: Typed, address: tuple[str, ...]) -> None:
+    """The error comes before anything is made."""
+    typed(*NEW, "--mail", *address, *COMMAND)
+    assert (typed.code, typed.error) == (2, "no-mail-address")
+    assert not (typed.folder / "runs" / "x").exists()
