@@ -27,12 +27,21 @@ def cancel(run: Run, rows: Collection[int] | None) -> list[int]:
     wait_for_doubts(run)
     with run.directory.lock("cancel"):
         run.reload()
-        groups = rows_to_cancel(run, rows)
-        requests = [cancel_request(run, number, members) for number, members in groups.items()]
-        for request in requests:
-            run.decide(request)
-        for request in requests:
-            cancel_in_engine(run, request)
+        return cancel_locked(run, rows)
+
+
+def cancel_locked(run: Run, rows: Collection[int] | None) -> list[int]:
+    """Cancel these slices, as ``cancel`` does. The caller holds the lock.
+
+    Raises:
+        NoAnswerError: as ``cancel``.
+    """
+    groups = rows_to_cancel(run, rows)
+    requests = [cancel_request(run, number, members) for number, members in groups.items()]
+    for request in requests:
+        run.decide(request)
+    for request in requests:
+        cancel_in_engine(run, request)
     return sorted(chain.from_iterable(groups.values()))
 
 

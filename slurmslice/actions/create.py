@@ -11,6 +11,7 @@ from pathlib import Path
 
 import slurmslice
 from slurmslice import sbatch
+from slurmslice.actions.find_done import NONE_DONE, DoneBefore
 from slurmslice.engines.protocol import Engine, QueueCapacity, TaskLimits
 from slurmslice.errors import BadInputError, NoAnswerError
 from slurmslice.plan.batches import can_be_direct, make_batch, rows_that_fit
@@ -61,6 +62,7 @@ class RunInputs:
     table: SliceTable
     environ: Mapping[str, str] = field(default_factory=dict)
     template: OwnTemplate | None = None
+    done: DoneBefore = NONE_DONE
 
 
 def default_name(command: Command) -> str:
@@ -112,7 +114,10 @@ def make_record(new: RunInputs, engine: Engine) -> tuple[RunRecord, str | None]:
     groups: Mapping[ResourceRequest, Sequence[int]] = {NO_REQUEST: range(len(table))}
     if spec.per_slice:
         groups = PerSliceOptions(spec.per_slice, table).group_rows()
-    own, alike = next(iter(groups.items()))
+    done = frozenset(new.done.rows)
+    left = {own: [row for row in rows if row not in done] if done else rows
+            for own, rows in groups.items()}  # fmt: skip
+    own, alike = next(((own, rows) for own, rows in left.items() if rows), (NO_REQUEST, ()))
     request = with_cpu_per_slice(spec.request.filled_in(own), spec.packing)
     check_packing(request, spec.packing)
     check_throttle(spec.throttle, spec.packing.at_once)
@@ -129,6 +134,7 @@ def make_record(new: RunInputs, engine: Engine) -> tuple[RunRecord, str | None]:
         slices_sha256=sha256_hex(table.data),
         direct=direct,
         first=str(compress_indices(first)),
+        done_before=str(compress_indices(new.done.rows)) if done else "",
         first_sha256="" if direct else sha256_hex(table.part(first)),
         first_request=request,
         template=_name_and_digest(new.template),

@@ -6,19 +6,24 @@ from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass, replace
 from itertools import chain, starmap
 
+from slurmslice.actions.cancel import cancel_locked
+from slurmslice.actions.judge_nodes import judge_nodes
 from slurmslice.actions.poll import PollResult, poll
 from slurmslice.actions.resolve_doubts import wait_for_doubts
 from slurmslice.actions.submit import choose_waiting, execute_plan
 from slurmslice.actions.submit_queued import AcceptedSubmission, SubmitOutcome, submit_queued
 from slurmslice.errors import LockedError, NoAnswerError, TooManyTasksError
+from slurmslice.notes import Note
+from slurmslice.plan.canary_phase import CanaryPhase, canary_phase
 from slurmslice.plan.plan import Choice, Plan, make_plan
 from slurmslice.plan.repairs import find_repairs, rows_to_repair
 from slurmslice.policy.circuit_breaker import Attempt, Ends, failures_with_common_cause
+from slurmslice.policy.failure_limit import limit_in_slices
 from slurmslice.run.identity import job_identity
 from slurmslice.run.journal import Held, PolicyChanged
 from slurmslice.run.run import Run
-from slurmslice.spec.run_spec import NO_LIMIT
-from slurmslice.status.states import BEGUN_STATES, FAILED_STATES, State
+from slurmslice.spec.run_spec import NO_LIMIT, FailureLimit
+from slurmslice.status.states import BEGUN_STATES, FAILED_STATES, IN_FLIGHT_STATES, State
 
 FASTEST_POLL_S = 1.0
 SLOWEST_POLL_S = 60.0
@@ -56,10 +61,11 @@ def record_policy(
     run: Run,
     *,
     max_attempts: int | None = None,
-    max_failures: int | None = None,
+    max_failures: FailureLimit | None = None,
     retry: bool | None = None,
     on: tuple[str, ...] | None = None,
     budget: str | None = None,
+    cancel_rest: bool | None = None,
 ) -> None:
     """Change the recorded policy; every follower uses it. None leaves a part of it as it is.
 
@@ -70,17 +76,20 @@ def record_policy(
         retry: the default ladders are on.
         on: all rules of the person.
         budget: the budget of automatic attempts.
+        cancel_rest: after the limit the rest is cancelled, not held.
 
     Raises:
         LockedError: another process holds the lock for too long.
     """
-    wanted = max_attempts, max_failures, retry, on, budget
+    wanted = max_attempts, max_failures, retry, on, budget, cancel_rest
     with run.directory.lock("run"):
         run.reload()
-        now = run.recorded_attempts, run.max_failures, run.retry, run.on, run.budget
+        limits = run.recorded_attempts, run.max_failures
+        now = *limits, run.retry, run.on, run.budget, run.cancel_rest
         pairs = zip(wanted, now, strict=True)
         if any(want is not None and want != known for want, known in pairs):
-            run.decide(PolicyChanged(max_attempts, run.clock(), max_failures, retry, on, budget))
+            changed = max_failures, retry, on, budget, cancel_rest
+            run.decide(PolicyChanged(max_attempts, run.clock(), *changed))
 
 
 OnStep = Callable[[Run, PollResult, SubmitOutcome], None]
@@ -134,6 +143,7 @@ def follow(run: Run, options: FollowOptions, on_step: OnStep) -> None:
     while True:
         polled = poll(run)
         outcome = follow_step(run, options)
+        polled = replace(polled, notes=(*polled.notes, *outcome.notes))
         if outcome.accepted:
             again = poll(run)
             polled = replace(again, notes=(*polled.notes, *again.notes))
@@ -169,24 +179,27 @@ def is_unanswered(polled: PollResult, outcome: SubmitOutcome) -> bool:
 
 
 def follow_step(run: Run, options: FollowOptions) -> SubmitOutcome:
-    """Hold the rest after too many failures; queue waiting and failed slices; submit what fits.
+    """Judge nodes; hold the rest after too many failures; queue slices; submit what fits.
 
     A temporary error is returned and not raised: the next step tries again.
     """
     accepted: list[AcceptedSubmission] = []
-    queued = False
+    queued, notes = False, tuple[Note, ...]()
     try:
+        notes = judge_nodes(run)
         trip_circuit_breaker(run)
         for plan in _plans(run, options):
             outcome = execute_plan(run, plan, "run")
             accepted += outcome.accepted
+            notes += outcome.notes
             queued = True
             if outcome.error:
-                return replace(outcome, accepted=accepted)
+                return replace(outcome, accepted=accepted, notes=notes)
         outcome = submit_queued(run, "run") if _submits_queued(run, options) else SubmitOutcome()
-        return replace(outcome, accepted=accepted + outcome.accepted, queued=queued)
+        notes += outcome.notes
+        return replace(outcome, accepted=accepted + outcome.accepted, queued=queued, notes=notes)
     except (LockedError, NoAnswerError) as why:
-        return SubmitOutcome(accepted, why.message, error=why, queued=queued)
+        return SubmitOutcome(accepted, why.message, error=why, queued=queued, notes=notes)
 
 
 def _plans(run: Run, options: FollowOptions) -> Iterator[Plan]:
@@ -215,30 +228,43 @@ def reason_to_hold(run: Run) -> str:
 
     A failed slice counts against ``--max-failures`` once it has no attempts left.
     """
-    state_counts, limit = run.statuses.state_counts(), run.max_failures
+    state_counts, given = run.statuses.state_counts(), run.max_failures
     failures = sum(number for state, number in state_counts.items() if state.failed)
-    if limit == NO_LIMIT:
+    if given == NO_LIMIT:
         return ""
-    if limit is None:
+    if given is None:
         number = failures_with_common_cause(_ends(run))
         if not number:
             return ""
         return f"the newest {number} attempts failed, and almost no slice beside them did well"
+    limit = limit_in_slices(given, len(run.table))
     if failures < limit or failures - len(rows_to_repair(run)) < limit:
         return ""
-    return f"{limit} or more slices have failed (--max-failures {limit})"
+    return f"{limit} or more slices have failed (--max-failures {given})"
 
 
 def _ends(run: Run) -> Ends:
-    """Return the ends of the run's attempts since the last release of held slices."""
+    """Return the ends of the run's attempts since the last release of held slices.
+
+    What failed by its node has that cause, and no other one in common.
+    """
     statuses, released_at = run.statuses, run.journal_state.released_at
 
     def attempts(states: Set[State]) -> Iterator[Attempt]:
-        return starmap(Attempt, statuses.times(reversed(statuses.rows_in(states))))
+        rows = reversed(statuses.rows_in(states))
+        if run.record.done_before:  # those say nothing about this run
+            rows = (row for row in rows if not run.journal_state.was_done_before(row))
+        return starmap(Attempt, statuses.times(rows))
 
-    failed = chain(attempts(FAILED_STATES), starmap(Attempt, statuses.past_failures()))
+    seen = chain(statuses.attempts(statuses.rows_in(FAILED_STATES)), statuses.past_failures())
+    blames = run.journal_state.nodes.blames
     return Ends(
-        [one for one in failed if one.ended_at is None or one.ended_at >= released_at],
+        [
+            Attempt(one.started_at, one.ended_at)
+            for one in seen
+            if not blames(one.node, one.started_at)
+            and (one.ended_at is None or one.ended_at >= released_at)
+        ],
         lambda: attempts({State.COMPLETED}),
         list(attempts(BEGUN_STATES)),
         len(statuses),
@@ -247,7 +273,13 @@ def _ends(run: Run) -> Ends:
 
 
 def trip_circuit_breaker(run: Run) -> None:
-    """Hold the slices that have not started, and further attempts, if too many have failed."""
+    """Hold the slices that have not started, and further attempts, if too many have failed.
+
+    With ``--cancel-rest`` they are cancelled, if a person gave the limit.
+
+    Raises:
+        NoAnswerError: it is not known yet if a submission was accepted, so it cannot be cancelled.
+    """
     if run.journal_state.held or not _may_start_any(run) or not (reason := reason_to_hold(run)):
         return
     with run.directory.lock("run"):
@@ -256,21 +288,28 @@ def trip_circuit_breaker(run: Run) -> None:
             return
         for submission in run.submissions_in_flight():
             run.engine.hold(job_identity(run, submission))  # repeated after a kill
-        run.decide(Held(f"held: {reason}", run.clock()))
+        cancels = run.cancel_rest and run.max_failures is not None
+        if cancels:
+            cancel_locked(run, run.statuses.rows_in(_NOT_STARTED))
+        word = "cancelled" if cancels else "held"
+        run.decide(Held(f"{word}: {reason}", run.clock(), cancels))
+
+
+_NOT_STARTED = frozenset({State.WAITING, State.PENDING, State.SUBMITTED})
 
 
 def _may_start_any(run: Run) -> bool:
     """True if a slice may still start, for the first time or again."""
-    not_started = {State.WAITING, State.PENDING, State.SUBMITTED}
-    return bool(not_started & run.statuses.state_counts().keys() or rows_to_repair(run))
+    return bool(_NOT_STARTED & run.statuses.state_counts().keys() or rows_to_repair(run))
 
 
 def is_done(run: Run, options: FollowOptions) -> bool:
     """True if nothing is left to wait for and no step would follow."""
     state_counts = run.statuses.state_counts()
     if run.journal_state.held:
-        return BEGUN_STATES.isdisjoint(state_counts)
-    if not options.submit_from_queue:
+        busy = IN_FLIGHT_STATES if run.journal_state.rest_cancelled else BEGUN_STATES
+        return busy.isdisjoint(state_counts)
+    if not options.submit_from_queue or canary_phase(run) is CanaryPhase.FAILED:
         return not (run.submissions_in_flight() or run.journal_state.unconfirmed())
     return run.finished and not rows_to_repair(run)
 

@@ -91,6 +91,7 @@ def _poll(run: Run) -> PollResult:
         return PollResult(
             (), resolved.no_answer_reasons, not resolved.no_answer_reasons, resolved.notes
         )
+    asked_at = run.clock()
     observed = [
         (group, run.engine.observe([job_identity(run, s) for s in group]))
         for group in group_by_unique_job_id(jobs)
@@ -114,6 +115,8 @@ def _poll(run: Run) -> PollResult:
     sources = [source for _, answers in observed for source in (answers.accounting, answers.queue)]
     no_answer_reasons = [source.silence for source in sources if source.silence and not source.off]
     no_answer_reasons += [silence for _, silence in ends if silence]
+    if not no_answer_reasons:
+        run.answered_at = asked_at
     any_answered = any(source.answered for source in sources)
     return PollResult(
         tuple(changed),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
+from slurmslice.actions.canary import end_canary_if_done
+from slurmslice.actions.judge_nodes import include_all_nodes
 from slurmslice.actions.requeued import find_requeued
 from slurmslice.actions.resolve_doubts import resolve_doubts_locked, wait_for_doubts
 from slurmslice.actions.same_code import read_code, refuse_other_code
@@ -22,7 +24,8 @@ from slurmslice.errors import (
     TooManyTasksError,
 )
 from slurmslice.notes import Note
-from slurmslice.plan.next_submission import SubmissionBounds, next_submission
+from slurmslice.plan.canary import rows_to_submit
+from slurmslice.plan.next_submission import QueuedRequests, SubmissionBounds, next_submission
 from slurmslice.plan.planned_submission import (
     PlannedSubmission,
     check_task_table,
@@ -65,6 +68,7 @@ class SubmitOutcome:
         error: the error that stopped the submitting; None if there was none.
         queued: the slices of the plan are queued, even if an error followed.
         left_out_rows: rows of the plan that had changed after it was made.
+        notes: notes on decisions beside the submissions.
     """
 
     accepted: list[AcceptedSubmission] = field(default_factory=list)
@@ -73,6 +77,7 @@ class SubmitOutcome:
     error: EngineError | None = None
     queued: bool = False
     left_out_rows: tuple[int, ...] = ()
+    notes: tuple[Note, ...] = ()
 
     def raise_error(self, *, ignore_temporary: bool) -> None:
         """Raise the error, if it matters.
@@ -111,12 +116,17 @@ def _submit_queued(run: Run, verb: str, outcome: SubmitOutcome) -> None:
             outcome.wait_reason = run.journal_state.held
             if not run.journal_state.queue or outcome.wait_reason:
                 return
+            outcome.notes += end_canary_if_done(run)
+            queue = rows_to_submit(run, run.journal_state.queue)
+            if not queue:
+                outcome.wait_reason = "until the canary is done"
+                return
             outcome.share_free_soon = spare is not None and _drains(run)
             queue_capacity = queue_capacity or run.engine.queue_capacity(script.request.verify())
             bounds, outcome.wait_reason = _bounds(run, queue_capacity, submitted, spare)
             if bounds is None:
                 return
-            submitted += _submit_next(run, script, bounds, outcome)
+            submitted += _submit_next(run, script, queue, bounds, outcome)
 
 
 def _drains(run: Run) -> bool:
@@ -126,16 +136,26 @@ def _drains(run: Run) -> bool:
 
 
 def _submit_next(
-    run: Run, script: RunScript, bounds: SubmissionBounds, outcome: SubmitOutcome
+    run: Run,
+    script: RunScript,
+    queue: QueuedRequests,
+    bounds: SubmissionBounds,
+    outcome: SubmitOutcome,
 ) -> int:
     """Make the next submission; return its number of array tasks."""
     planned = next_submission(
-        run, script, run.journal_state.queue, bounds,
+        run, script, queue, bounds,
         number=run.journal_state.next_number, script_is_next=is_unsubmitted(run),
     )  # fmt: skip
     if _runs_again(run, planned):
         return 0
-    outcome.accepted.append(_submit(run, planned))
+    accepted = _submit(run, planned)
+    if accepted is None:
+        return 0
+    outcome.accepted.append(accepted)
+    if run.uses_all_nodes:
+        outcome.notes += include_all_nodes(run)
+        run.uses_all_nodes = False
     return len(planned.batch.array)
 
 
@@ -162,8 +182,12 @@ def _runs_again(run: Run, planned: PlannedSubmission) -> bool:
     return bool(again)
 
 
-def _submit(run: Run, planned: PlannedSubmission) -> AcceptedSubmission:
-    """Make one submission: folder, intent, engine, answer. The caller holds the lock."""
+def _submit(run: Run, planned: PlannedSubmission) -> AcceptedSubmission | None:
+    """Make one submission: folder, intent, engine, answer. The caller holds the lock.
+
+    Returns:
+        None if it was rejected and excluded suspected nodes: the next one uses all nodes.
+    """
     check_task_table(run, planned.number)
     check_script(run, planned.script)
     sha = run.record.first_sha256
@@ -187,11 +211,14 @@ def _submit(run: Run, planned: PlannedSubmission) -> AcceptedSubmission:
             isinstance(rejection, SubmitLimitError),
             isinstance(rejection, TooManyTasksError),
         )
-        run.decide(
-            Rejected(planned.number, rejection.message, run.clock(), temporary, too_many_tasks)
-        )
+        again = bool(planned.avoided) and isinstance(rejection, SubmissionRejectedError)
+        answer = rejection.message, run.clock(), temporary or again, too_many_tasks
+        run.decide(Rejected(planned.number, *answer))
         if is_unsubmitted(run) and _script_may_run(run):
             run.directory.unfence(1)  # a person may submit it by hand, as before
+        if again:
+            run.uses_all_nodes = True
+            return None
         raise
     except SubmissionUnknownError as doubt:
         return _look_up(run, planned, doubt)
@@ -200,9 +227,16 @@ def _submit(run: Run, planned: PlannedSubmission) -> AcceptedSubmission:
     return AcceptedSubmission(
         planned,
         result.job,
-        (*result.notes, *overridden_edit_notes(run, planned)),
+        (*result.notes, *_avoided_note(planned), *overridden_edit_notes(run, planned)),
         short_of_memory,
     )
+
+
+def _avoided_note(planned: PlannedSubmission) -> Iterator[Note]:
+    """Say which nodes a submission excludes beside those of a person."""
+    if planned.avoided:
+        names = ", ".join(planned.avoided)
+        yield Note("nodes-avoided", f"without the node {names}", {"nodes": list(planned.avoided)})
 
 
 def _send(run: Run, planned: PlannedSubmission, environ: Mapping[str, str]) -> SubmitResult:

@@ -82,6 +82,7 @@ class TaskLimits:
             with all nodes up; empty if one may run, or if that is not certain.
         note: a note for the person about such tasks on this engine; empty if there is none.
         node_mem_mib: the memory of the commonest node for such tasks, MiB; None if not known.
+        nodes: the number of nodes of the partitions for such tasks; None if not known.
     """
 
     max_array_size: int
@@ -92,6 +93,7 @@ class TaskLimits:
     impossible_reason: str = ""
     note: str = ""
     node_mem_mib: int | None = None
+    nodes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

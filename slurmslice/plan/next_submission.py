@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
+from slurmslice.plan.avoided_nodes import avoided_nodes, excluding
 from slurmslice.plan.batches import Batch, make_batch, rows_that_fit
 from slurmslice.plan.planned_submission import (
     PlannedSubmission,
@@ -178,7 +179,13 @@ def _planned(
     if number > 1 and "time" not in part.changes:
         changes = changes.overridden_by(_less_time(run, script, len(part.rows)))
     sent = ResourceRequest.of({**overrides, **output, **changes})
-    return PlannedSubmission(number, token, name, part, sent, script, table_rows, arguments)
+    request = script.request.overridden_by(sent)
+    avoided = avoided_nodes(run, request)
+    if avoided:
+        sent = sent.overridden_by({"exclude": excluding(request, avoided)})
+    return PlannedSubmission(
+        number, token, name, part, sent, script, table_rows, arguments, avoided
+    )
 
 
 def _less_time(run: Run, script: RunScript, slices: int) -> ResourceRequest:

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from slurmslice.errors import BadInputError, NoAnswerError
 from slurmslice.notes import Note
+from slurmslice.plan.canary import rows_to_submit
 from slurmslice.plan.next_submission import SubmissionBounds, next_submissions
 from slurmslice.plan.planned_submission import PlannedSubmission, check_task_table, is_unsubmitted
 from slurmslice.plan.request_changes import LoweredRequest, lowered_requests, next_requests
@@ -138,7 +139,8 @@ class Plan:
         except NoAnswerError:
             most = len(script_array(self.script.request))
         bounds = SubmissionBounds(most, task_throttle(run, self.script.request))
-        for submission in next_submissions(run, self.script, queue, bounds):
+        now = rows_to_submit(run, queue)
+        for submission in next_submissions(run, self.script, now, bounds):
             check_task_table(run, submission.number)
             yield submission
 

@@ -41,6 +41,7 @@ class PlannedSubmission:
         table_rows: the rows of its task table; for the first submission, all rows of the
             script's own array.
         arguments: the script's arguments.
+        avoided: the suspected nodes that it excludes beside those that a person excludes.
     """
 
     number: int
@@ -51,6 +52,7 @@ class PlannedSubmission:
     script: RunScript
     table_rows: Sequence[int]
     arguments: tuple[str, ...] = ()
+    avoided: tuple[str, ...] = ()
 
     @property
     def request(self) -> ResourceRequest:

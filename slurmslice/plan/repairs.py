@@ -13,11 +13,12 @@ from functools import cached_property
 from slurmslice.engines.protocol import TaskLimits
 from slurmslice.errors import BadInputError, NoAnswerError, SlurmsliceError
 from slurmslice.plan.attempt_costs import AttemptCosts
+from slurmslice.plan.failure_causes import RepairHistory, cause_of_row
 from slurmslice.plan.plan import Choice
 from slurmslice.plan.repair_budget import divide_by_budget
 from slurmslice.plan.request_changes import filled_request
 from slurmslice.plan.run_script import script_request
-from slurmslice.policy.causes import cause_of, counts
+from slurmslice.policy.causes import counts
 from slurmslice.policy.ladder import (
     DEFAULT_ATTEMPTS,
     Bounds,
@@ -134,7 +135,7 @@ class AttemptsLeft:
     """The further attempts of slices by the recorded policy of their run."""
 
     def __init__(self, run: Run) -> None:
-        self._run, self._policy = run, repair_policy(run)
+        self._run, self._policy, self._history = run, repair_policy(run), RepairHistory(run)
         self._repaired = frozenset(rows_to_repair(run))
 
     def of(self, row: int) -> int:
@@ -143,9 +144,9 @@ class AttemptsLeft:
         left_alone = state.failed and row not in self._repaired
         if left_alone or state in {State.COMPLETED, State.CANCELLED}:
             return 0
-        used = attempts_used(self._run.journal_state.repairs_of(row))
+        used = attempts_used(self._history.of(row))
         began = self._run.journal_state.attempts[row] > 0
-        if state.failed and not counts(cause_of(self._run.statuses.seen(row))):
+        if state.failed and not counts(cause_of_row(self._run, row)):
             began = False
         return max(0, most - used - began)
 
@@ -160,6 +161,7 @@ class _Decisions:
 
     def __init__(self, run: Run, policy: RepairPolicy) -> None:
         self._run, self._policy, self._script = run, policy, NO_REQUEST
+        self._history = RepairHistory(run)
         with contextlib.suppress(SlurmsliceError):  # who submits finds the script damaged
             self._script = script_request(run)
         self._steps: dict[tuple[str, tuple[str, ...]], Step | Left] = {}
@@ -168,7 +170,7 @@ class _Decisions:
     def __call__(self, row: int) -> tuple[str, Mapping[str, str] | Left]:
         """Return the cause of a failure, and the changes of the request or the reason to leave."""
         run, seen = self._run, self._run.statuses.seen(row)
-        cause, earlier = cause_of(seen), run.journal_state.repairs_of(row)
+        cause, earlier = cause_of_row(run, row), self._history.of(row)
         if (cause, earlier) not in self._steps:
             self._steps[cause, earlier] = next_step(self._policy, cause, earlier)
         step = self._steps[cause, earlier]

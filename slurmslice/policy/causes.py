@@ -41,6 +41,7 @@ CAUSES = {
         CauseKind("node", "its node failed", State.NODE_FAIL, counts=False),
         CauseKind("preempted", "gave way to another job", State.PREEMPTED, counts=False),
         CauseKind("boot", "its node did not start", State.BOOT_FAIL, counts=False),
+        CauseKind("bad-node", "failed on a node that is excluded now", counts=False),
         CauseKind("setup", "its setup failed"),
         CauseKind("check", "its result check or a job step failed"),
         CauseKind("failed", "any other failure"),

@@ -42,6 +42,7 @@ _DEFAULTS = {
     "node": _ELSEWHERE,
     "preempted": _AGAIN,
     "boot": _AGAIN,
+    "bad-node": _AGAIN,  # every submission excludes such nodes
 }
 
 
@@ -104,8 +105,8 @@ class RepairPolicy:
 
         A slice that hung would probably hang again. Neither tries that.
         """
-        if self.on and not self.retry:
-            return ()
+        if self.on and not self.retry:  # what failed by its node never uses up a slice's own steps
+            return (RepairRule("bad-node", _DEFAULTS["bad-node"]),)
         others = () if self.retry else (cause for cause in CAUSES if cause != "hang")
         known = dict.fromkeys(others, _AGAIN) | _DEFAULTS
         return tuple(RepairRule(cause, steps) for cause, steps in known.items())

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Collection
 
+from slurmslice.plan.failure_causes import cause_of_row
 from slurmslice.plan.repairs import AttemptsLeft, repair_policy
-from slurmslice.policy.causes import cause_of
 from slurmslice.reports.measured import elapsed_s
 from slurmslice.reports.slice_requests import SliceRequests
 from slurmslice.reports.steward import report_steward
@@ -24,7 +25,10 @@ def run_json(run: Run, rows: Collection[int] | None = None) -> str:
 
 
 def run_record(run: Run, rows: Collection[int] | None = None) -> Record:
-    """Return the run as a record; ``counts`` has all slices, ``slices`` only these rows."""
+    """Return the run as a record; ``counts`` has all slices, ``slices`` only these rows.
+
+    ``excluded_nodes`` has the suspected nodes that submissions exclude now, with the evidence.
+    """
     chosen = range(len(run.table)) if rows is None else rows
     requested, attempts_left = SliceRequests(run), AttemptsLeft(run)
     return {
@@ -35,6 +39,10 @@ def run_record(run: Run, rows: Collection[int] | None = None) -> Record:
         "finished": run.finished,
         "steward": _steward(run),
         "max_attempts": repair_policy(run).max_attempts,
+        "excluded_nodes": [
+            dataclasses.asdict(one)
+            for one in run.journal_state.nodes.excluded(run.clock()).values()
+        ],
         "counts": {str(state): number for state, number in run.statuses.state_counts().items()},
         "slices": [slice_record(run, row, requested, attempts_left) for row in chosen],
     }
@@ -62,7 +70,7 @@ def slice_record(
         "key": run.table.keys[row],
         "row": row,
         "state": str(status.state),
-        "cause": cause_of(status) or None,
+        "cause": (cause_of_row(run, row) if status.state.failed else "") or None,
         "repaired": list(run.journal_state.repairs_of(row)),
         "attempt": status.attempt,
         "attempts_left": attempts_left.of(row),

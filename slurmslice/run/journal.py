@@ -25,6 +25,7 @@ from slurmslice.run.steward_record import (
 from slurmslice.sbatch.resource_request import NO_REQUEST, ResourceRequest
 from slurmslice.spec.code_record import NO_CODE, CodeRecord
 from slurmslice.spec.recorded_environment import RecordedEnvironment
+from slurmslice.spec.run_spec import FailureLimit
 from slurmslice.system.files import whole_lines_length
 
 
@@ -229,15 +230,16 @@ class PolicyChanged:
     Attributes:
         max_attempts: the number of attempts that each slice gets.
         at: epoch seconds.
-        max_failures, retry, on, budget: as ``RunSpec`` has them.
+        max_failures, retry, on, budget, cancel_rest: as ``RunSpec`` has them.
     """
 
     max_attempts: int | None
     at: float
-    max_failures: int | None = None
+    max_failures: FailureLimit | None = None
     retry: bool | None = None
     on: tuple[str, ...] | None = None
     budget: str | None = None
+    cancel_rest: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,10 +256,17 @@ class Shared:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """Nothing more may start, because too many attempts have failed."""
+    """Nothing more may start, because too many attempts have failed.
+
+    Attributes:
+        reason: the reason, for a person.
+        at: epoch seconds.
+        cancelled: the slices that had not started were cancelled.
+    """
 
     reason: str
     at: float
+    cancelled: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,6 +285,47 @@ class EnvironmentRecorded:
 
 
 @dataclass(frozen=True, slots=True)
+class NodeExcluded:
+    """A node is suspected: submissions from now on exclude it.
+
+    Attributes:
+        node: the node.
+        cause: ``node`` or ``boot`` if it failed itself; ``failures`` if slices failed on it.
+        since: the start of the first of the failures, epoch seconds.
+        failed, others_failed, others_good, p: the evidence, as ``policy.bad_nodes.Suspicion``.
+        until: the end of the exclusion, epoch seconds.
+        at: epoch seconds.
+    """
+
+    node: str
+    cause: str
+    since: float
+    failed: int
+    others_failed: int
+    others_good: int
+    p: float
+    until: float
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class NodeIncluded:
+    """A node is used again before its time. What failed there before does not count any more."""
+
+    node: str
+    reason: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class CanaryEnded:
+    """The slices beside the canary may be submitted, and the reason."""
+
+    reason: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class EndTold:
     """The person is told the end of the run in one way: ``mail`` or ``on-end``.
 
@@ -290,12 +340,14 @@ class EndTold:
 _EVENTS = (
     *(Intent, Queued, Dequeued, Submitted, Rejected, Fenced, LateJobCancelled, SlicesReturned),
     *(Requeued, JobCarriesMore, Cancelled, Throttled, PolicyChanged, Shared, Held, Released),
-    *(Unclear, EnvironmentRecorded, EndTold, StewardIntent, StewardSubmitted, StewardEnded),
+    *(Unclear, EnvironmentRecorded, NodeExcluded, NodeIncluded, CanaryEnded),
+    *(EndTold, StewardIntent, StewardSubmitted, StewardEnded),
 )
 Event = (
     Intent | Queued | Dequeued | Submitted | Rejected | Fenced | LateJobCancelled | SlicesReturned
     | Requeued | JobCarriesMore | Cancelled | Throttled | PolicyChanged | Shared | Held | Released
-    | Unclear | EnvironmentRecorded | EndTold | StewardEvent
+    | Unclear | EnvironmentRecorded | NodeExcluded | NodeIncluded | CanaryEnded
+    | EndTold | StewardEvent
 )  # fmt: skip
 
 

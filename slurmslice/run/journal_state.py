@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from slurmslice.run.journal import (
+    CanaryEnded,
     Cancelled,
     Dequeued,
     EndTold,
@@ -16,6 +17,8 @@ from slurmslice.run.journal import (
     Intent,
     JobCarriesMore,
     LateJobCancelled,
+    NodeExcluded,
+    NodeIncluded,
     PolicyChanged,
     Queued,
     Rejected,
@@ -27,6 +30,7 @@ from slurmslice.run.journal import (
     Throttled,
     Unclear,
 )
+from slurmslice.run.node_decisions import NodeDecisions
 from slurmslice.run.steward_record import (
     Steward,
     StewardEnded,
@@ -39,6 +43,13 @@ from slurmslice.sbatch.array_expression import ArrayExpression, compress_indices
 from slurmslice.sbatch.options import FIRST_ONLY
 from slurmslice.sbatch.resource_request import ResourceRequest
 from slurmslice.spec.recorded_environment import RecordedEnvironment
+from slurmslice.spec.run_spec import FailureLimit
+
+_Decision = (
+    Throttled | PolicyChanged | Held | Released | EnvironmentRecorded | EndTold
+    | NodeExcluded | NodeIncluded | CanaryEnded
+)  # fmt: skip
+"""Events that change no slice."""
 
 
 @dataclass
@@ -62,7 +73,9 @@ class JournalState:
             limit.
         held: the reason why nothing may start; empty if the run is not held.
         released_at: the last release of held slices, epoch seconds; 0 if there was none.
-        max_failures: the newest recorded change of ``RunSpec.max_failures``; None if never changed.
+        rest_cancelled: the rest was not held, but cancelled.
+        max_failures, cancel_rest: the newest recorded changes of ``RunSpec.max_failures`` and
+            ``RunSpec.cancel_rest``; None if never changed.
         rejection: the error if the newest submission was rejected for good; else empty.
         retry, on, budget: the newest recorded changes of these fields of ``RunSpec``; None if
             never changed.
@@ -72,6 +85,9 @@ class JournalState:
         before_repairs: for each of these rows: the submission before the first repair, and its
             changed options, None if there were none.
         environment: the newest recorded environment; None: that of the creation of the run.
+        nodes: the decisions about nodes.
+        done_before: the rows that were done before the run was made.
+        canary_ended: the slices beside the canary may be submitted.
         end_told: the ways by which the person was told the present end of the run.
         steward: the newest steward; None if there was none.
     """
@@ -90,7 +106,9 @@ class JournalState:
     max_next_tasks: int | None = None
     held: str = ""
     released_at: float = 0.0
-    max_failures: int | None = None
+    rest_cancelled: bool = False
+    max_failures: FailureLimit | None = None
+    cancel_rest: bool | None = None
     rejection: str = ""
     retry: bool | None = None
     on: tuple[str, ...] | None = None
@@ -99,14 +117,17 @@ class JournalState:
     repairs_queued: dict[int, str] = field(default_factory=dict)
     before_repairs: dict[int, tuple[int, ResourceRequest | None]] = field(default_factory=dict)
     environment: RecordedEnvironment | None = None
+    nodes: NodeDecisions = field(default_factory=NodeDecisions)
+    canary_ended: bool = False
+    done_before: frozenset[int] = frozenset()
     end_told: frozenset[str] = frozenset()
     steward: Steward | None = None
     _before: dict[int, _UndoRecord] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def empty(cls, slices: int) -> JournalState:
+    def empty(cls, slices: int, done_before: frozenset[int] = frozenset()) -> JournalState:
         """Return the state of a run with this number of slices and no events."""
-        return cls({}, [0] * slices, [0] * slices)
+        return cls({}, [0] * slices, [0] * slices, done_before=done_before)
 
     @property
     def next_number(self) -> int:
@@ -181,32 +202,32 @@ class JournalState:
                 self._set_policy(event)
         return NO_ROWS
 
-    def _set_policy(
-        self, event: Throttled | PolicyChanged | Held | Released | EnvironmentRecorded | EndTold
-    ) -> None:
-        if isinstance(event, Held):
-            self.held = event.reason
-        elif isinstance(event, Released):
-            self.held, self.released_at = "", event.at
-            self.end_told = frozenset()
-        elif isinstance(event, Throttled):
-            self.throttle, self.throttled = event.limit, True
-        elif isinstance(event, EnvironmentRecorded):
-            self.environment = event.environment
-        elif isinstance(event, EndTold):
-            told = self.end_told - {event.way}
-            self.end_told = told if event.failed else told | {event.way}
-        else:
-            if event.max_attempts is not None:
-                self.max_attempts = event.max_attempts
-            if event.max_failures is not None:
-                self.max_failures = event.max_failures
-            if event.retry is not None:
-                self.retry = event.retry
-            if event.on is not None:
-                self.on = event.on
-            if event.budget is not None:
-                self.budget = event.budget
+    def _set_policy(self, event: _Decision) -> None:
+        match event:
+            case Held():
+                self.held, self.rest_cancelled = event.reason, event.cancelled
+            case Released():
+                self.held, self.rest_cancelled, self.released_at = "", False, event.at
+                self.end_told = frozenset()
+            case Throttled():
+                self.throttle, self.throttled = event.limit, True
+            case EnvironmentRecorded():
+                self.environment = event.environment
+            case NodeExcluded() | NodeIncluded():
+                self.nodes.apply(event)
+            case CanaryEnded():
+                self.canary_ended = True
+            case EndTold():
+                told = self.end_told - {event.way}
+                self.end_told = told if event.failed else told | {event.way}
+            case PolicyChanged():
+                self._change_policy(event)
+
+    def _change_policy(self, event: PolicyChanged) -> None:
+        for part in ("max_attempts", "max_failures", "retry", "on", "budget", "cancel_rest"):
+            value = getattr(event, part)
+            if value is not None:
+                setattr(self, part, value)
 
     def _intend(self, event: Intent) -> ArrayExpression:
         if event.number in self.submissions:
@@ -371,6 +392,10 @@ class JournalState:
         """Tell if a submission holds the row, or has returned it."""
         return self.holder[row] != 0 or row in self.former_holder
 
+    def was_done_before(self, row: int) -> bool:
+        """Tell if a row was done before the run was made, and was never submitted since then."""
+        return row in self.done_before and not self.was_submitted(row)
+
     def changes_of(self, row: int) -> ResourceRequest | None:
         """The changed options of a row: the queued ones, else the last submitted; None for none."""
         return self.queue[row] if row in self.queue else self.requests.get(row)
@@ -401,9 +426,11 @@ def _slice(part: range) -> slice:
     return slice(part.start, part.stop, part.step)
 
 
-def replay_events(events: Iterable[Event], slices: int) -> JournalState:
+def replay_events(
+    events: Iterable[Event], slices: int, done_before: frozenset[int] = frozenset()
+) -> JournalState:
     """Return the state of a run with this number of slices after these events."""
-    journal_state = JournalState.empty(slices)
+    journal_state = JournalState.empty(slices, done_before)
     for event in events:
         journal_state.apply(event)
     return journal_state

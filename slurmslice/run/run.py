@@ -22,9 +22,10 @@ from slurmslice.sbatch.array_expression import compress_indices, parse_array
 from slurmslice.sbatch.options import FIRST_ONLY
 from slurmslice.sbatch.resource_request import ResourceRequest
 from slurmslice.slices.slice_table import SliceTable
+from slurmslice.spec.canary import canary_rows
 from slurmslice.spec.per_slice_options import PerSliceOptions
 from slurmslice.spec.recorded_environment import RecordedEnvironment
-from slurmslice.spec.run_spec import RunRecord
+from slurmslice.spec.run_spec import FailureLimit, RunRecord
 from slurmslice.status.reconcile import SliceStatus
 from slurmslice.status.states import State
 
@@ -48,6 +49,10 @@ class Run:
         """Submissions whose share of the throttle this process has sent to the engine."""
         self.known_limits: dict[ResourceRequest, TaskLimits] = {}
         """The engine's limits for the requests of repairs, as far as this process asked it."""
+        self.uses_all_nodes = False
+        """Submissions exclude no suspected node, because one without them was rejected."""
+        self.answered_at = float("-inf")
+        """The last time when all sources answered about all slices in flight, epoch seconds."""
         self.places_kept = 0
         """Places in the engine's queue that submissions of slices leave free."""
         self.foreign_jobs: set[str] = set()
@@ -60,7 +65,7 @@ class Run:
 
     def _read_all(self) -> None:
         self._journal_read = self._states_read = self._events = 0
-        self.journal_state = JournalState.empty(len(self.table))
+        self.journal_state = JournalState.empty(len(self.table), self.record.done_rows)
         self.statuses = StatusTable(self.journal_state)
         self.reload()
 
@@ -192,6 +197,11 @@ class Run:
         """The rows of the script's own array, in the order of its indices, from 0."""
         return parse_array(self.record.first).indices
 
+    @cached_property
+    def canary(self) -> Sequence[int]:
+        """The rows of the canary, which are submitted first; empty if there is none."""
+        return canary_rows(self.record.canary, self.table, self.record.done_rows)
+
     @property
     def recorded_attempts(self) -> int | None:
         """The number of attempts that each slice gets by the recorded policy; None: not recorded.
@@ -224,10 +234,16 @@ class Run:
         return self.journal_state.environment or self.record.recorded_environment
 
     @property
-    def max_failures(self) -> int | None:
+    def max_failures(self) -> FailureLimit | None:
         """The recorded limit of the circuit breaker, as ``RunSpec.max_failures`` has it."""
         changed = self.journal_state.max_failures
         return self.record.max_failures if changed is None else changed
+
+    @property
+    def cancel_rest(self) -> bool:
+        """The recorded ``--cancel-rest``."""
+        changed = self.journal_state.cancel_rest
+        return self.record.cancel_rest if changed is None else changed
 
     def reason_of(self, row: int) -> str:
         """Return the reason for a slice's state.

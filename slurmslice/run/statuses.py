@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from slurmslice.errors import SlurmsliceError
 from slurmslice.run.journal_state import JournalState
@@ -21,7 +21,7 @@ from slurmslice.sbatch.array_expression import compress_indices, parse_array
 from slurmslice.status.observation import FACT_NAMES
 from slurmslice.status.reconcile import SliceStatus
 from slurmslice.status.states import EvidenceSource, State
-from slurmslice.system.escaping import format_row, parse_row
+from slurmslice.system.escaping import escape, format_row, parse_row
 
 _NUMBERS = tuple(name for name in FACT_NAMES if name != "node")
 _FRACTIONS = frozenset({"elapsed_s", "cpu_s"})
@@ -38,8 +38,8 @@ _SOURCES = frozenset(evidence.value.encode() for evidence in EvidenceSource)
 _FAILED = frozenset(code for state, code in _CODES.items() if state.failed)
 _STARTED_AT, _ENDED_AT = _NAMES.index("started_at"), _NAMES.index("ended_at")
 _PEAK, _REQUESTED = _NAMES.index("max_rss_bytes"), _NAMES.index("requested_mem_bytes")
-_WAITING, _SUBMITTED, _CANCELLED = (
-    _CODES[state] for state in (State.WAITING, State.SUBMITTED, State.CANCELLED)
+_WAITING, _SUBMITTED, _CANCELLED, _COMPLETED = (
+    _CODES[state] for state in (State.WAITING, State.SUBMITTED, State.CANCELLED, State.COMPLETED)
 )
 
 
@@ -81,6 +81,8 @@ def journal_status(journal_state: JournalState, row: int) -> SliceStatus:
         return SliceStatus(
             State.CANCELLED, reason, attempt=attempt, ended_at=int(journal_state.withdrawn[row])
         )
+    if journal_state.was_done_before(row):
+        return SliceStatus(State.COMPLETED, _DONE_BEFORE, EvidenceSource.CHECK)
     if submission is None:
         reason = journal_state.returned.get(
             row, (_REFUSED if journal_state.rejection else _NOT_YET, 0)
@@ -102,6 +104,7 @@ def journal_status(journal_state: JournalState, row: int) -> SliceStatus:
 _QUEUED = "submitted when there is room in the queue"
 _QUEUED_AGAIN = "submitted again when there is room in the queue"
 _NOT_YET = "not submitted yet"
+_DONE_BEFORE = "done before this run: its check file was there"
 _REFUSED = "not submitted: the newest submission was rejected"
 
 
@@ -114,6 +117,7 @@ class StatusTable(Sequence[SliceStatus]):
         self._codes = bytearray(
             _SUBMITTED if holder else _WAITING for holder in journal_state.holder
         )
+        self._mark(filter(journal_state.was_done_before, journal_state.done_before), _COMPLETED)
         self._mark(journal_state.withdrawn, _CANCELLED)
         self._mark(journal_state.queue, _WAITING)
         self._past_failures: dict[tuple[int, int], bytes | SliceStatus] = {}
@@ -161,9 +165,32 @@ class StatusTable(Sequence[SliceStatus]):
         """Iterate over the start and the end of the last observed attempt of rows."""
         return (_times(self._lines[row]) for row in rows)
 
-    def past_failures(self) -> Iterator[Times]:
+    def attempts(self, rows: Iterable[int]) -> Iterator[SeenAttempt]:
+        """Iterate over the last observed attempts of rows, even if they are queued again."""
+        return (_attempt(row, line) for row in rows if (line := self._lines[row]) is not None)
+
+    def starts_by_node(self, rows: Iterable[int]) -> dict[str, list[float]]:
+        """Group the starts of the last observed attempts of rows by their nodes, epoch seconds.
+
+        It decodes nothing else, because there may be a million rows.
+        """
+        found: dict[bytes, list[float]] = {}
+        for row in rows:
+            line = self._lines[row]
+            if isinstance(line, bytes):
+                fields = line.split(b"\t")
+                node, start = fields[-2], _number(fields[_STARTED_AT])
+            elif line is not None:
+                node, start = escape(line.node or "").encode(), line.started_at
+            else:
+                continue
+            if node and start is not None:
+                found.setdefault(node, []).append(start)
+        return {parse_row(_text(node))[0]: starts for node, starts in found.items()}
+
+    def past_failures(self) -> Iterator[SeenAttempt]:
         """Iterate over the failed attempts of slices that were submitted again since then."""
-        return map(_times, self._past_failures.values())
+        return (_attempt(row, line) for (row, _), line in self._past_failures.items())
 
     def past_durations(self) -> Iterator[tuple[int, int, int]]:
         """Iterate over the past failed attempts: row, submission and duration, whole seconds."""
@@ -262,6 +289,29 @@ class StatusTable(Sequence[SliceStatus]):
 
 Times = tuple[int | None, int | None]
 """The start and the end of an attempt, epoch seconds; None if not known."""
+
+
+class SeenAttempt(NamedTuple):
+    """An observed attempt: its end or its present state, its node and its times, epoch seconds."""
+
+    row: int
+    submission: int
+    state: State
+    node: str | None
+    started_at: int | None
+    ended_at: int | None
+
+
+def _attempt(row: int, line: bytes | SliceStatus) -> SeenAttempt:
+    if isinstance(line, SliceStatus):
+        times = line.started_at, line.ended_at
+        return SeenAttempt(row, line.submission, line.state, line.node, *times)
+    fields = line.split(b"\t")
+    node = parse_row(_text(fields[-2]))[0] or None
+    return SeenAttempt(
+        row, int(fields[1]), _STATES[_WORDS[fields[2]]], node,
+        _number(fields[_STARTED_AT]), _number(fields[_ENDED_AT]),
+    )  # fmt: skip
 
 
 def _times(line: bytes | SliceStatus | None) -> Times:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from slurmslice.errors import DamagedRunError
+from slurmslice.sbatch.array_expression import parse_array
 from slurmslice.sbatch.options import FIRST_ONLY
 from slurmslice.sbatch.resource_request import NO_REQUEST, ResourceRequest
 from slurmslice.sbatch.units import round_up_to_minutes
@@ -24,6 +25,9 @@ RUN_FORMAT = 1
 
 NO_LIMIT = 0
 """The value of ``max_failures`` that switches the circuit breaker off."""
+
+FailureLimit = int | str
+"""A number of slices, or a share of all slices (``5%``)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,9 +55,12 @@ class RunSpec:
         keep_logs: ``failed`` removes the log of a slice that is done; ``all`` keeps it.
         env: the variables whose values the script keeps (``NAME``, ``NAME=VALUE``); checked.
         same_code: a later attempt is refused if the code has changed.
-        max_failures: the number of slices that may fail for good before the rest is held;
-            ``NO_LIMIT`` for any number. None: the rest is held if the first slices to end have
-            all failed.
+        max_failures: the number or the share of slices that may fail for good before the rest is
+            held; ``NO_LIMIT`` for any number. None: the rest is held if the newest failures have a
+            common cause.
+        cancel_rest: after ``max_failures`` the rest is cancelled, not held.
+        skip_done: slices whose check files are there when the run is made are not submitted.
+        canary: the slices to submit first, a number of them or keys; empty or ``none`` for none.
         max_attempts: the number of attempts of each slice; None if not recorded yet (after
             ``render``).
         retry: failed slices are repaired by cause, with the default ladders.
@@ -79,7 +86,10 @@ class RunSpec:
     keep_logs: str = "all"
     env: tuple[str, ...] = ()
     same_code: bool = False
-    max_failures: int | None = None
+    max_failures: FailureLimit | None = None
+    cancel_rest: bool = False
+    canary: str = ""
+    skip_done: bool = False
     max_attempts: int | None = 1
     retry: bool = False
     on: tuple[str, ...] = ()
@@ -108,6 +118,7 @@ class RunRecord(RunSpec):
         slices_sha256: digest of ``slices.tsv``.
         direct: the array index is the key (``slurmslice.plan.batches``).
         first: the rows of the script's own array, by index (an array expression).
+        done_before: the rows that were done before the run (an array expression); empty if none.
         first_sha256: digest of that submission's task table; empty in the direct form.
         first_request: the request of the first slice; the script's directives are made from it.
         template: name and digest of the person's template of the script; empty for slurmslice's
@@ -125,6 +136,7 @@ class RunRecord(RunSpec):
     slices_sha256: str
     direct: bool
     first: str
+    done_before: str
     first_sha256: str
     first_request: ResourceRequest
     template: str
@@ -137,6 +149,11 @@ class RunRecord(RunSpec):
     def job_name(self) -> str:
         """Return the first submission's job name: the run's name and the token."""
         return job_name(self.name, self.token)
+
+    @cached_property
+    def done_rows(self) -> frozenset[int]:
+        """Return the rows that were done before the run."""
+        return frozenset(parse_array(self.done_before) if self.done_before else ())
 
     @cached_property
     def first_options(self) -> ResourceRequest:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -210,6 +211,34 @@ def test_a_node_dies(rough: Site, roughly: Path) -> None:
     done_apart(once, ["0", "1"], tries=2)
     done_apart(more, ["0", "1", "2", "3"])
     assert {key for key, spans in witness(more).items() if len(spans) == 2} == hit
+
+
+def test_a_node_breaks_each_slice(rough: Site, roughly: Path) -> None:
+    """It is excluded before any other slice has ended, and its slices are done elsewhere."""
+    command = f"case $SLURMD_NODENAME in *3) exit 1 ;; esac\n{WAITS}"
+    made = ("-a", "0-19", "--retry", "--mem", "50M", "--name", "ill", "--shell", command)
+    assert rough.slurmslice("render", *made, cwd=roughly).returncode == 0
+    assert rough.slurmslice("submit", "ill", cwd=roughly).returncode == 0
+
+    def found() -> list[dict[str, Any]]:
+        rough.slurmslice("tick", "ill", cwd=roughly)
+        return events(roughly, "ill", "node_excluded")
+
+    until(lambda: bool(found()), "the node to be excluded")
+    (one,) = events(roughly, "ill", "node_excluded")
+    assert one["node"].endswith("3")
+    assert rough.status(roughly, "ill")["counts"].get("COMPLETED", 0) == 0
+    write(rough, roughly / "go", "")
+    until(
+        lambda: (rough.slurmslice("tick", "ill", cwd=roughly),
+                 rough.status(roughly, "ill")["counts"] == {"COMPLETED": 20})[1],
+        "all slices to be done",
+    )  # fmt: skip
+    intents = events(roughly, "ill", "intent")
+    assert [one["node"] in each["overrides"].get("exclude", "") for each in intents] == [
+        False, *[True] * (len(intents) - 1)
+    ]  # fmt: skip
+    assert {each["cause"] for each in events(roughly, "ill", "queued")} == {"", "bad-node"}
 
 
 def test_preempted(rough: Site, roughly: Path) -> None:

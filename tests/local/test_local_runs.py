@@ -338,6 +338,33 @@ def test_a_few_first_on_this_machine(here: Here) -> None:
     assert here.counts("f") == {"COMPLETED": 5}
 
 
+def test_the_rest_is_cancelled_after_too_many_failures(here: Here) -> None:
+    """Packs too: slices that run go on, those that have not begun do not start."""
+    command = "[ $SLICE -gt 1 ] || exit 1; until [ -e go ]; do sleep 0.1; done"
+    words = ("--engine", "local", "-a", "0-11%4", "--pack", "3", "--interval", "0.1")
+    limit = ("--max-failures", "10%", "--cancel-rest", "--name", "c", "--shell", command)
+    run = here.start(sys.executable, "-m", "slurmslice", "run", *words, *limit)
+    until(lambda: here.counts("c").get("CANCELLED"), "the rest to be cancelled")
+    (here.folder / "go").touch()
+    assert run.wait(DEADLINE_S) == 6
+    counts = here.counts("c")
+    assert (counts["FAILED"], set(counts)) == (2, {"FAILED", "COMPLETED", "CANCELLED"})
+
+
+def test_a_canary_on_this_machine(here: Here) -> None:
+    """In packs too: the rest runs when these slices are done; a failed one ends the run with 6."""
+    words = ("--engine", "local", "-a", "0-19", "--pack", "4", "--canary", "3", "--interval", "0.1")
+    command = "echo $SLICE >>order; [ -e repaired ] || [ $SLICE != 19 ]"
+    failed = here("run", *words, "--name", "k", "--shell", command)
+    assert failed.returncode == 6, failed.stderr
+    assert here.counts("k") == {"COMPLETED": 2, "FAILED": 1, "WAITING": 17}
+    (here.folder / "repaired").touch()
+    assert here("resubmit", "k").returncode == 0
+    assert here("run", "k").returncode == 0
+    order = (here.folder / "order").read_text().split()
+    assert (sorted(order[:3]), order[3], len(order)) == (["0", "10", "19"], "19", 21)
+
+
 def test_a_closed_terminal_ends_it_in_order(here: Here) -> None:
     """After SIGHUP, running slices are stopped and wait, as after Ctrl-C."""
     started = here.start(*SLURMSLICE, *RUN, "-a", "0-1%2", "--name", "h", "--shell", UNTIL_GO)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from slurmslice.engines.protocol import (
     BlockingReason,
@@ -232,6 +233,10 @@ class FakeEngine:
     def end(self, job: str, index: int, state: State, **what: int) -> None:
         """Let a task end."""
         self.jobs[job].tasks[index] = TaskReport(state, str(state), **what)  # type: ignore[arg-type]
+
+    def run(self, job: str, index: int, **what: Any) -> None:
+        """Let a task run."""
+        self.jobs[job].tasks[index] = TaskReport(State.RUNNING, "RUNNING", **what)
 
     def end_all(self, state: State = State.COMPLETED) -> None:
         """Let every task that has not ended end in one state."""

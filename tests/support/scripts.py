@@ -16,9 +16,10 @@ from slurmslice.spec.run_spec import RunRecord
 
 _RECORD = RunRecord(
     name="x", command=CommandWords(("true", "{}")), source="a test", work_dir="/", token="k3v9w2ab",
-    engine="slurm", cluster="halo", slices=99, slices_sha256="", direct=True, first="0-98",
-    first_sha256="", first_request=ResourceRequest(), template="", library_sha256="",
-    recorded_environment=RecordedEnvironment("", {}), created_at=0.0, version="0.1.0",
+    engine="slurm", cluster="halo", slices=99, slices_sha256="", direct=True,
+    first="0-98", done_before="", first_sha256="", first_request=ResourceRequest(), template="",
+    library_sha256="", recorded_environment=RecordedEnvironment("", {}), created_at=0.0,
+    version="0.1.0",
 )  # fmt: skip
 _SCRIPT = ScriptContent(
     record=_RECORD, directives="", run_dir="/", environment=(), columns=(), log_folders=False,

@@ -14,7 +14,7 @@ from slurmslice.cli.options.command_words import WordsCommand
 from slurmslice.cli.options.common import dry_run_option
 from slurmslice.cli.options.new_run_options import EPILOG, NewRunOptions, new_run_options
 from slurmslice.cli.output.console import emit_note, print_message, write_data
-from slurmslice.cli.output.preview import relative_path, show_preview
+from slurmslice.cli.output.preview import note_all_done, relative_path, show_preview
 from slurmslice.errors import BadInputError
 from slurmslice.reports.counts import count_text, key_ranges
 from slurmslice.run.directory import RunDirectory
@@ -53,6 +53,8 @@ def command(options: NewRunOptions, dry_run: bool, print_: bool, whole: bool) ->
             code="run-exists",
             run=path.name,
         )
+    if note_all_done(new):
+        return
     text = render_run_script(record, new, path, with_library=whole)
     if print_:
         write_data((text.encode("utf-8", "surrogateescape"),))

@@ -32,6 +32,7 @@ from slurmslice.cli.output.summary import NOTHING_TO_DO
 from slurmslice.plan.batches import may_resubmit
 from slurmslice.reports.counts import count_text, counts_by_state
 from slurmslice.run.run import Run
+from slurmslice.spec.run_spec import FailureLimit
 from slurmslice.status.states import State
 from slurmslice.system.shell_quoting import quote
 
@@ -57,7 +58,7 @@ class ResubmitCommand(KeysCommand, ChangingCommand):
 def command(
     words: tuple[str, ...],
     states: tuple[str, ...],
-    max_failures: int | None,
+    max_failures: FailureLimit | None,
     new_env: bool,
     same_code: bool | None,
     dry_run: bool,

@@ -7,8 +7,10 @@ from typing import Any
 
 import click
 
+from slurmslice.actions.canary import end_canary
 from slurmslice.actions.create import make_record
 from slurmslice.actions.follow import FollowOptions, record_policy
+from slurmslice.actions.judge_nodes import include_node
 from slurmslice.actions.open_run import choose_engine, open_run
 from slurmslice.actions.steward import check_unattended
 from slurmslice.actions.submit import choose_waiting, find_requeued_before
@@ -24,9 +26,9 @@ from slurmslice.cli.options.new_run_options import (
     new_run_options,
 )
 from slurmslice.cli.options.steward_options import parse_steward_sbatch
-from slurmslice.cli.output.console import emit_note
+from slurmslice.cli.output.console import emit_note, print_note
 from slurmslice.cli.output.live_progress import follow_live
-from slurmslice.cli.output.preview import relative_path, show_preview
+from slurmslice.cli.output.preview import note_all_done, relative_path, show_preview
 from slurmslice.cli.output.refresh import refresh
 from slurmslice.cli.output.submissions import (
     change_max_failures,
@@ -45,6 +47,8 @@ from slurmslice.policy.repair_rules import parse_rules
 from slurmslice.reports.counts import count_text
 from slurmslice.run.run import Run
 from slurmslice.sbatch.resource_request import NO_REQUEST, ResourceRequest
+from slurmslice.spec.canary import NO_CANARY
+from slurmslice.spec.run_spec import FailureLimit
 from slurmslice.status.states import State
 from slurmslice.system.shell_quoting import quote
 
@@ -63,6 +67,13 @@ class RunCommand(WordsCommand, ChangingCommand):
 @dry_run_option
 @follow_options
 @new_env_option
+@click.option(
+    "--include-node",
+    "include_nodes",
+    multiple=True,
+    metavar="NODE",
+    help="Use a node again that RUN excludes, because slices failed on it.",
+)
 def command(
     run_name: str | None,
     options: NewRunOptions,
@@ -70,6 +81,7 @@ def command(
     max_attempts: int | None,
     interval: float | None,
     new_env: bool,
+    include_nodes: tuple[str, ...],
     unattended: bool,
     steward_sbatch: str,
 ) -> int:
@@ -82,15 +94,21 @@ def command(
     slices that are not submitted yet.
     """
     _refuse_contradiction(options, max_attempts)
+    _refuse_without_run(run_name, include_nodes)
     steward = parse_steward_sbatch(steward_sbatch)
     if run_name:
         run = _open_existing(run_name, options, read_only=dry_run)
         options.rules(run.record.cause)  # refused before anything is recorded
+        limit = run.max_failures if options.max_failures is None else options.max_failures
+        options.refuse_cancel_without_limit(limit)
         if unattended:
             check_unattended(run.engine)
         if new_env:
             use_new_environment(run)
+        for node in include_nodes:
+            print_note(include_node(run, node))
         _record_failure_limit(run, options.max_failures)
+        _go_on_without_canary(run, options)
         plan: Plan | None = _plan(run, options.sbatch)
     else:
         opened = _open_new(options, max_attempts, dry_run=dry_run, unattended=unattended)
@@ -100,6 +118,7 @@ def command(
             return 0
         run, plan = opened
     _record_repair(run, options, max_attempts)
+    _record_cancel_rest(run, options)
     if run.directory.read_only and plan:
         show_plan(run, plan, nothing_waits)
         if unattended:
@@ -143,7 +162,10 @@ def _open_new(
         run = open_run(same, changing=True, read_only=dry_run)
         if run.journal_state.held or options.max_failures != run.max_failures:
             _record_failure_limit(run, options.max_failures)
+        _go_on_without_canary(run, options)
         return run, _plan(run, NO_REQUEST)
+    if note_all_done(new):
+        return None
     _refuse_if_never_runs(show_preview(record, new, engine))
     if silence:
         emit_note("limits-unknown", f"Slurm did not tell its limits: {silence}")
@@ -184,6 +206,22 @@ def _refuse_contradiction(options: NewRunOptions, max_attempts: int | None) -> N
             option="max-attempts",
             value=1,
             other=typed[0].removeprefix("--"),
+        )
+
+
+def _refuse_without_run(run_name: str | None, include_nodes: tuple[str, ...]) -> None:
+    """Refuse ``--include-node`` without a run that may exclude the node.
+
+    Raises:
+        BadInputError: no run is named.
+    """
+    if include_nodes and not run_name:
+        raise BadInputError(
+            f"--include-node {include_nodes[0]} needs an existing run that excludes the node.",
+            f"Name it: slurmslice run RUN --include-node {quote(include_nodes[0])}",
+            code="option-not-allowed",
+            option="include-node",
+            verb="run",
         )
 
 
@@ -237,7 +275,7 @@ def _wanted_policy(run: Run, options: NewRunOptions, max_attempts: int | None) -
     return {name: value for name, value in wanted.items() if value != now[name]}
 
 
-def _record_failure_limit(run: Run, wanted: int | None) -> None:
+def _record_failure_limit(run: Run, wanted: FailureLimit | None) -> None:
     """If ``--max-failures`` was typed, record it in the existing run and release held slices."""
     if wanted is None:
         return
@@ -246,6 +284,40 @@ def _record_failure_limit(run: Run, wanted: int | None) -> None:
     elif wanted != run.max_failures:
         kept = "the default" if run.max_failures is None else str(run.max_failures or "none")
         _policy_kept("max-failures", kept, str(wanted or "none"))
+
+
+def _record_cancel_rest(run: Run, options: NewRunOptions) -> None:
+    """If ``--cancel-rest`` or ``--hold-rest`` was typed, record it in the existing run."""
+    wanted = options.cancel_rest
+    if wanted is None or wanted is run.cancel_rest:
+        return
+    word, other = ("cancel-rest", "hold-rest")[:: 1 if wanted else -1]
+    if not is_typed("cancel_rest"):
+        _policy_kept(other, "recorded", "")
+        return
+    verb = "Would record" if run.directory.read_only else "Recorded"
+    record_policy(run, cancel_rest=wanted)
+    emit_note("policy-recorded", f"{verb} --{word}.", before=not wanted, cancel_rest=wanted)
+
+
+def _go_on_without_canary(run: Run, options: NewRunOptions) -> None:
+    """If ``--canary none`` was typed, let the other slices of an existing run be submitted.
+
+    Raises:
+        BadInputError: another canary was typed: it is chosen when the run is made.
+    """
+    if not is_typed("canary") or options.canary == run.record.canary:
+        return
+    if options.canary != NO_CANARY:
+        raise BadInputError(
+            f"The canary of {run.record.name} was chosen when the run was made: "
+            f"{run.record.canary or 'none'}.",
+            f"To go on without it: slurmslice run {quote(run.record.name)} --canary none",
+            code="canary-is-chosen",
+            option="canary",
+            canary=run.record.canary,
+        )
+    end_canary(run)
 
 
 def _policy_kept(option: str, kept: str, wanted: str) -> None:

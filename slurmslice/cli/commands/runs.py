@@ -118,7 +118,7 @@ def _table() -> None:
 
 def _record(directory: RunDirectory) -> dict[str, object]:
     record = directory.read_record()
-    statuses = StatusTable(replay_events(directory.events(), record.slices))
+    statuses = StatusTable(replay_events(directory.events(), record.slices, record.done_rows))
     statuses.read(directory.read_states(0)[0])
     states = statuses.state_counts()
     return {

@@ -36,6 +36,8 @@ from slurmslice.plan.plan import Choice, make_plan
 from slurmslice.reports.counts import count_text
 from slurmslice.run.run import Run
 from slurmslice.sbatch.resource_request import ResourceRequest
+from slurmslice.spec.canary import choose_slices
+from slurmslice.spec.run_spec import FailureLimit
 
 
 @click.command(cls=ChangingCommand)
@@ -59,7 +61,7 @@ def command(
     words: tuple[str, ...],
     only: str | None,
     dry_run: bool,
-    max_failures: int | None,
+    max_failures: FailureLimit | None,
     new_env: bool,
     same_code: bool | None,
     test_only: bool,
@@ -76,7 +78,8 @@ def command(
     steward = parse_steward_sbatch(steward_sbatch)
     if unattended:
         _refuse_choice(run, keys, only)
-    rows = run.table.select(keys) if keys else _select(run, only)
+    rows = None if only is None else choose_slices(only, run.table, "only")
+    rows = run.table.select(keys) if keys else rows
     choose, changes = choose_waiting(rows), typed_words_and_request()[1]
     if test_only:
         return _test_only(run, choose, changes)
@@ -137,27 +140,6 @@ def _refuse_two_choices(keys: Sequence[str], only: str | None) -> None:
             value=only,
             other=keys[0],
         )
-
-
-def _select(run: Run, text: str | None) -> list[int] | int | None:
-    """Return a number of slices, or the rows of the named slices.
-
-    A bare number is a number of slices; ``5-5`` is the slice 5.
-    """
-    if text is None:
-        return None
-    if text.isascii() and text.isdecimal():
-        if not int(text):
-            raise BadInputError(
-                "--only 0 means no slice at all.",
-                "For the slice 0: --only 0-0",
-                code="bad-number",
-                option="only",
-                value=0,
-            )
-        return int(text)
-    names = [text] if run.table.row_of(text) is not None or "," not in text else text.split(",")
-    return run.table.select(names)
 
 
 def _test_only(run: Run, choose: ChooseRows, changes: ResourceRequest) -> int:

@@ -37,9 +37,9 @@ def command(run_name: str | None, set_exit_code: bool) -> int:
         )
     polled = poll(run)
     outcome = follow_step(run, TICK_OPTIONS)
-    print_accepted(run, outcome.accepted)
-    for found in (*polled.notes, *notes_on_silence(polled)):
+    for found in (*polled.notes, *outcome.notes, *notes_on_silence(polled)):
         print_note(found)
+    print_accepted(run, outcome.accepted)
     outcome.raise_error(ignore_temporary=polled.any_answered)
     if run.finished:
         print_summary(run)

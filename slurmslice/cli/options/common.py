@@ -22,10 +22,11 @@ from slurmslice.cli.options.sbatch_options import (
 )
 from slurmslice.cli.output.typed_line import line_with_key_last
 from slurmslice.errors import BadInputError
+from slurmslice.policy.failure_limit import parse_failure_limit
 from slurmslice.run.run import Run
 from slurmslice.sbatch.resource_request import ResourceRequest
 from slurmslice.sbatch.units import is_factor, parse_duration
-from slurmslice.spec.run_spec import NO_LIMIT
+from slurmslice.spec.run_spec import FailureLimit
 from slurmslice.status.states import State
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -58,17 +59,16 @@ engine_option: Decorator = click.option(
 )
 
 
-def failure_limit(text: str) -> int:
-    """Return the value of ``--max-failures``: a number from 1 up, or ``NO_LIMIT`` for ``none``.
+def failure_limit(text: FailureLimit) -> FailureLimit:
+    """Return the value of ``--max-failures``.
 
     Raises:
-        click.BadParameter: the text is neither.
+        click.BadParameter: the text is no limit.
     """
-    if text == "none":
-        return NO_LIMIT
-    if not (text.isascii() and text.isdecimal() and int(text)):
-        raise click.BadParameter(f"{text!r} is neither a number from 1 up nor 'none'.")
-    return int(text)
+    try:
+        return parse_failure_limit(str(text))
+    except ValueError as why:
+        raise click.BadParameter(str(why)) from why
 
 
 def whole_number(text: str) -> int:
@@ -100,8 +100,9 @@ def seconds(text: str) -> float:
 max_failures_option: Decorator = click.option(
     "--max-failures",
     type=failure_limit,
-    metavar="N|none",
-    help="Hold the rest after N slices have failed and have no attempts left. none: never hold it. "
+    metavar="N|P%|none",
+    help="Hold the rest after N slices, or P percent of all slices, have failed and have no "
+    "attempts left. none: never hold it. "
     "Default: hold it if 20 attempts or more failed and almost nothing beside them does well. A "
     "higher N, or none, releases the slices that are held.",
 )

@@ -13,6 +13,7 @@ import click
 from click.core import ParameterSource
 
 from slurmslice.actions.create import RunInputs, check_run_name, default_name
+from slurmslice.actions.find_done import NONE_DONE, find_done
 from slurmslice.cli.options.common import (
     engine_option,
     max_failures_option,
@@ -38,6 +39,7 @@ from slurmslice.settings.settings_file import KnownKeys, SettingKey, ValueKind
 from slurmslice.slices.slice_table import SliceTable
 from slurmslice.slices.sources.input_form import FormSlices
 from slurmslice.slices.sources.registry import FORMS
+from slurmslice.spec.canary import canary_rows
 from slurmslice.spec.command import (
     JOB_COMMAND,
     Command,
@@ -48,7 +50,7 @@ from slurmslice.spec.command import (
 )
 from slurmslice.spec.key_in_code import refuse_code_in_values
 from slurmslice.spec.output_check import OutputCheck
-from slurmslice.spec.run_spec import RunSpec
+from slurmslice.spec.run_spec import NO_LIMIT, FailureLimit, RunSpec
 from slurmslice.spec.slice_numbers import SliceNumbers
 from slurmslice.system.line_ends import unix_text
 from slurmslice.system.shell_quoting import quote
@@ -76,16 +78,25 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
     ),
     max_failures_option,
     click.option(
+        "--cancel-rest/--hold-rest", default=None,
+        help="Cancel the rest after --max-failures N or P%. Default: hold it.",
+    ),
+    click.option(
+        "--canary", metavar="K|KEYS|none",
+        help="Submit K slices first, spread over all, or these keys: 3-7 or 3,17. The rest follows "
+        "when they are done. If one fails for good, nothing else is submitted. none: go on.",
+    ),
+    click.option(
         "--retry", is_flag=True,
         help="Repair failed slices by cause: more memory, more time, another node; again after a "
         "preemption. Other failures are left.",
     ),
     click.option(
         "--on", multiple=True, metavar="CAUSE=STEPS",
-        help="Set the repair of one cause: oom, timeout, node, preempted, boot, setup, check, "
-        "failed, exit:N, exit:N-M, signal:NAME, hang, quota, cuda-oom … Steps: leave, again, "
-        "elsewhere, or options (--mem=2x); `;` separates the steps of a ladder. A run keeps its "
-        "other rules.",
+        help="Set the repair of one cause: oom, timeout, node, preempted, boot, bad-node, setup, "
+        "check, failed, exit:N, exit:N-M, signal:NAME, hang, quota, cuda-oom … Steps: leave, "
+        "again, elsewhere, or options (--mem=2x); `;` separates the steps of a ladder. A run keeps "
+        "its other rules.",
     ),
     click.option(
         "--budget", metavar="1x|200h",
@@ -118,6 +129,11 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
         "--check-file", metavar="PATH", multiple=True,
         help="Require this file after the command; it must not be empty. Write {} or {column} in "
         "its path.",
+    ),
+    click.option(
+        "--skip-done", is_flag=True,
+        help="Do not submit slices whose --check-file is there and not empty now. A file that "
+        "changed in the last 10 minutes does not count.",
     ),
     click.option(
         "--allow-failed-steps", is_flag=True,
@@ -206,7 +222,8 @@ TYPED_ONCE = frozenset({"shell", "setup", "check", *(form.option.name for form i
 the person's shell can have defaults."""
 
 _POLICY = {
-    *("max_failures", "same_code", "retry", "on", "budget", "max_attempts", "interval"),
+    *("max_failures", "cancel_rest", "canary", "same_code", "retry", "on", "budget"),
+    *("max_attempts", "interval"),
     *("unattended", "steward_sbatch"),
 }
 """The parameters that may also be given for an existing run."""
@@ -276,7 +293,9 @@ class NewRunOptions:
         self.run_dir: str | None = values["run_dir"]
         self.engine: str = values["engine"]
         self.same_code: bool | None = values["same_code"]
-        self.max_failures: int | None = values["max_failures"]
+        self.max_failures: FailureLimit | None = values["max_failures"]
+        self.cancel_rest: bool | None = values["cancel_rest"]
+        self.canary: str = values["canary"] or ""
         self.retry: bool = values["retry"]
         with naming_setting("cause"):
             parse_causes(values["cause"])
@@ -314,6 +333,7 @@ class NewRunOptions:
         Raises:
             BadInputError: an option is wrong.
         """
+        self.refuse_cancel_without_limit(self.max_failures)
         values = self.values
         given = read_slices(values)
         template = self._template()
@@ -323,6 +343,7 @@ class NewRunOptions:
             values["pack"], values["at_once"], values["slice_time"], self.sbatch, command,
             len(given.table),
         )  # fmt: skip
+        check = self._check(given.table)
         known = {name: values[name] for name in RunSpec.__dataclass_fields__ if name in values}
         spec = RunSpec(**known | {
             "name": check_run_name(values["name"] or default_name(named)),
@@ -333,9 +354,11 @@ class NewRunOptions:
             "throttle": self._throttle(given.throttle),
             "packing": packing,
             "setup": self._setup(),
-            "check": self._check(given.table),
+            "check": check,
             "work_dir": os.getcwd(),
             "same_code": bool(self.same_code),
+            "cancel_rest": bool(self.cancel_rest),
+            "canary": self._canary(given.table),
             "max_attempts": max_attempts,
             "on": self.rules(self.causes),
             "budget": self.budget,
@@ -345,7 +368,27 @@ class NewRunOptions:
             check_address(self.sbatch.get("mail-user", ""))
         if not values["allow_task_id"]:
             refuse_task_id(spec, given.table, template)
-        return RunInputs(spec, given.table, dict(os.environ), template)
+        done = find_done(check, given.table) if spec.skip_done else NONE_DONE
+        return RunInputs(spec, given.table, dict(os.environ), template, done)
+
+    def refuse_cancel_without_limit(self, limit: FailureLimit | None) -> None:
+        """Refuse ``--cancel-rest`` without a limit: what a run finds by itself may be wrong.
+
+        Raises:
+            BadInputError: there is no limit.
+        """
+        if self.cancel_rest and limit in {None, NO_LIMIT}:
+            raise BadInputError(
+                "--cancel-rest needs a limit.",
+                "Add it, as in --max-failures 20 or --max-failures 5%.",
+                code="cancel-rest-without-limit",
+                option="cancel-rest",
+            )
+
+    def _canary(self, table: SliceTable) -> str:
+        with naming_setting("canary"):
+            canary_rows(self.canary, table)
+        return self.canary
 
     def _throttle(self, in_range: int | None) -> int | None:
         """Return the throttle: that of ``--throttle``, or of ``%N`` in the range.

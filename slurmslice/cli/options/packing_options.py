@@ -115,7 +115,7 @@ def _median_seconds(directory: RunDirectory) -> float | None:
     from slurmslice.run.statuses import StatusTable
 
     record: RunRecord = directory.read_record()
-    statuses = StatusTable(replay_events(directory.events(), record.slices))
+    statuses = StatusTable(replay_events(directory.events(), record.slices, record.done_rows))
     statuses.read(directory.read_states(0)[0])
     done = islice(statuses.rows_in({State.COMPLETED}), _SAMPLE)
     times = [statuses[row].elapsed_s for row in done]

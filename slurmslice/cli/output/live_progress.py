@@ -161,9 +161,9 @@ class Progress:
         )
         if outcome.accepted or polled.notes or no_answer_reasons != self._silences:
             self.end()
-        print_accepted(run, outcome.accepted)
         for found in polled.notes:
             print_note(found)
+        print_accepted(run, outcome.accepted)
         if no_answer_reasons != self._silences:
             for silence in no_answer_reasons:
                 emit_note("no-answer", f"No answer: {silence}")

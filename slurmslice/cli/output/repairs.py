@@ -68,7 +68,7 @@ def _budget_note(
     yield Note("repair-budget", f"budget of repairs: {shown}", fields)
 
 
-_OF_CLUSTERS = frozenset({"node", "preempted", "boot"})
+_OF_CLUSTERS = frozenset({"node", "preempted", "boot", "bad-node"})
 
 
 def _bounds(record: RunRecord, group: RequestGroup, engine: Engine) -> Bounds:

@@ -8,6 +8,7 @@ from typing import Any
 
 from slurmslice.actions.cancel import wait_until_cancelled
 from slurmslice.actions.follow import FINISH_ONLY_OPTIONS, reason_to_hold, record_policy
+from slurmslice.actions.judge_nodes import judge_nodes
 from slurmslice.actions.release import release
 from slurmslice.actions.same_code import check_same_code
 from slurmslice.actions.same_environment import (
@@ -36,6 +37,7 @@ from slurmslice.plan.planned_submission import PlannedSubmission, overridden_edi
 from slurmslice.plan.run_script import ignored_line_notes
 from slurmslice.reports.counts import count_text, key_ranges
 from slurmslice.run.run import Run
+from slurmslice.spec.run_spec import FailureLimit
 from slurmslice.system.shell_quoting import quote, quote_words
 
 
@@ -62,6 +64,8 @@ def submit_or_show(
         the exit code.
     """
     refresh(run)
+    for note in judge_nodes(run):
+        print_note(note)
     if not run.directory.read_only:
         wait_for_doubts_with_note(run)
     find_requeued_before(run, choose, verb)
@@ -70,6 +74,8 @@ def submit_or_show(
         return show_plan(run, plan, nothing)
     try:
         outcome = execute_plan(run, plan, verb)
+        for found in outcome.notes:
+            print_note(found)
         print_accepted(run, outcome.accepted)
         note_left_out(run, outcome)
         outcome.raise_error(ignore_temporary=False)
@@ -137,14 +143,14 @@ def note_left_out(run: Run, outcome: SubmitOutcome) -> None:
         emit_note("slices-left-out", message, **_slice_fields(run, outcome.left_out_rows))
 
 
-def change_max_failures(run: Run, limit: int) -> None:
+def change_max_failures(run: Run, limit: FailureLimit) -> None:
     """Record ``--max-failures`` in an existing run, and release held slices if the limit allows it.
 
     A dry run only shows both.
 
     Args:
         run: the run.
-        limit: slices that may fail for good; ``NO_LIMIT`` for any number.
+        limit: as ``RunSpec.max_failures`` has it.
     """
     refresh(run)
     if limit != run.max_failures:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from slurmslice.actions.judge_nodes import excluded_nodes, node_note
 from slurmslice.actions.poll import PollResult
 from slurmslice.cli.output.blocked_slices import notes_on_blocked_slices
+from slurmslice.cli.output.canary import note_on_canary
 from slurmslice.cli.output.console import colored_state, emit_note, print_line, print_note
 from slurmslice.cli.output.preview import relative_path
 from slurmslice.cli.output.repairs import note_on_repairs
 from slurmslice.notes import Note
+from slurmslice.plan.canary_phase import CanaryPhase, canary_phase
 from slurmslice.plan.repairs import rows_to_repair
 from slurmslice.plan.run_script import library_note
 from slurmslice.reports.code_versions import other_code_note
@@ -37,6 +40,10 @@ def print_summary(run: Run) -> None:
         print_note(other)
     for found in notes_on_blocked_slices(run):
         print_note(found)
+    for excluded in excluded_nodes(run).values():
+        print_note(node_note(run, excluded))
+    if canary := note_on_canary(run):
+        print_note(canary)
     if repairs := note_on_repairs(run, _commands_to_continue(run)):
         print_note(repairs)
     if hint := _waiting_beside_running(run):
@@ -113,6 +120,9 @@ def _after_hold(run: Run, any_failed: bool) -> str:
     why = f"See why:       slurmslice logs {name} -- {first}\n" if first else ""
     directory = _place_to_repair(run)
     where = f"Repair:        {directory}\n" if directory else ""
+    if run.journal_state.rest_cancelled:
+        again = f"slurmslice resubmit {name} --state FAIL,CANCELLED --max-failures none"
+        return f"The rest was {run.journal_state.held}.\n{why}{where}To go on anyway: {again}"
     line = f"slurmslice resubmit {name} --max-failures none"
     what = "All further attempts are" if run.finished else "The rest is"
     repaired = f"Then:          {line}\n" if any_failed else ""
@@ -138,6 +148,8 @@ def _how_to_submit_waiting(run: Run) -> str:
     """Return the command for waiting slices that no process submits; empty if there are none."""
     waiting = run.statuses.state_counts().get(State.WAITING, 0)
     if not waiting or (run.submissions_in_flight() and waiting == len(run.journal_state.queue)):
+        return ""
+    if canary_phase(run) is CanaryPhase.FAILED:
         return ""
     verb, name = "run" if run.engine.runs_in_process else "submit", quote(run.record.name)
     if run.journal_state.rejection:
@@ -200,10 +212,12 @@ def run_exit_code(run: Run) -> int:
     """Return the exit code of a run.
 
     It is 0 if every slice is done, 1 if the run is finished otherwise, 6 if its own rule holds
-    slices or their further attempts, and 4 if it is not finished.
+    slices or their further attempts or has cancelled them, and 4 if it is not finished.
     """
-    if run.journal_state.held and not (run.finished and not rows_to_repair(run)):
+    is_over = run.finished and not rows_to_repair(run)
+    if run.journal_state.held and (run.journal_state.rest_cancelled or not is_over):
         return HELD
     if not run.finished:
-        return NOT_FINISHED
+        stopped = canary_phase(run) is CanaryPhase.FAILED and not run.submissions_in_flight()
+        return HELD if stopped else NOT_FINISHED
     return 0 if run.succeeded else 1

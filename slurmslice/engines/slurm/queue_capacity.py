@@ -59,6 +59,7 @@ class ClusterCapacity:
         return TaskLimits(
             size, at_once, why, min(times, default=None), default_s, impossible,
             node_mem_mib=capacity.commonest_memory(partitions, nodes),
+            nodes=len({node.name for node in nodes}) or None,
         )  # fmt: skip
 
     def queue_capacity(self, request: ResourceRequest) -> QueueCapacity:

@@ -300,7 +300,7 @@ def test_render_records_the_rules(typed: Typed, engine: FakeEngine) -> None:
     typed("render", *LINE, "--retry", "--on", "exit:75=again", *COMMAND)
     ladders = {one["cause"]: one["ladders"] for one in typed.noted("repair-ladder")}
     assert ladders["oom"] == ["4G → 8G → 16G → 32G, then left"]
-    assert ladders.keys() == {"exit:75", "oom", "timeout", "node", "preempted", "boot"}
+    assert ladders.keys() == {"exit:75", "oom", "timeout", "node", "preempted", "boot", "bad-node"}
     typed("run", "x")
     fail(engine, State.FAILED, exit_code=75)
     typed("tick", "x")

@@ -565,7 +565,7 @@ def test_only_usable_nodes_of_the_partition_count(halo: SlurmEngine, tmp_path: P
 def test_no_guess_without_a_count(halo: SlurmEngine, tmp_path: Path) -> None:
     """GPUs, an unknown partition, no sinfo: only MaxArraySize and the reason are returned."""
     assert halo.limits(a_request(options=(("gres", "gpu:1"),))) == TaskLimits(
-        1001, None, "GPUs are not counted", node_mem_mib=4000
+        1001, None, "GPUs are not counted", node_mem_mib=4000, nodes=4
     )
     assert halo.limits(a_request(options=(("gres", "disk:1"),))).at_once == 16
     assert halo.limits(a_request(partition="nope")).why == "there is no partition nope"
@@ -579,7 +579,7 @@ def test_accounting_limits_count(halo: SlurmEngine, tmp_path: Path) -> None:
     """The smallest number counts: by nodes, by association, or by quality of service."""
 
     def limited(at_once: int, why: str) -> TaskLimits:
-        return TaskLimits(1001, at_once, why, node_mem_mib=4000)
+        return TaskLimits(1001, at_once, why, node_mem_mib=4000, nodes=4)
 
     qos = "normal|cpu=12||cpu=6,mem=1000M|5|||\nhigh||3|||||\n"
     body = f'case "$*" in *withassoc*) echo "a|a|||normal|||7||";; *) echo "{qos}";; esac'
@@ -871,7 +871,7 @@ def test_an_unlisted_node_may_be_larger(halo: SlurmEngine, tmp_path: Path) -> No
     listed = "".join(f"n{n}|main*|idle|0/4/0/4|4000|0|\\n" for n in (1, 2, 3))
     program(tmp_path, "sinfo", f"printf '{listed}'")
     assert halo.limits(ResourceRequest(LARGE)) == TaskLimits(
-        1001, None, "sinfo does not list all nodes of main"
+        1001, None, "sinfo does not list all nodes of main", nodes=3
     )
     assert halo.limits(a_request()).at_once == 12
 

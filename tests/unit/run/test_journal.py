@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from slurmslice.errors import DamagedRunError
 from slurmslice.run.journal import (
+    CanaryEnded,
     Cancelled,
     Dequeued,
     EndTold,
@@ -22,6 +23,8 @@ from slurmslice.run.journal import (
     Intent,
     JobCarriesMore,
     LateJobCancelled,
+    NodeExcluded,
+    NodeIncluded,
     PolicyChanged,
     Queued,
     Rejected,
@@ -92,6 +95,9 @@ HISTORY: list[Event] = [
     StewardSubmitted("tok1", "430", "sbatch", 19.5),
     StewardEnded("tok1", "done", 20.0),
     intent(7, "0", code=CodeRecord({"x\udcff.py": "01234567"}, "a" * 40)),
+    NodeExcluded("n3", "failures", 5.0, 8, 1, 90, 1e-7, 86419.0, 19.0),
+    NodeIncluded("n3", "a person decided that", 20.0),
+    CanaryEnded("it is done", 21.0),
     PolicyChanged(None, 19.0, budget="2x"),
     EndTold("mail", 20.0),
     EndTold("mail", 21.0, failed=True),

@@ -30,6 +30,7 @@ BY_TYPE: dict[str, st.SearchStrategy[Any]] = {
     "str | None": st.none() | TEXT,
     "int": NUMBER,
     "int | None": st.none() | NUMBER,
+    "FailureLimit | None": st.none() | NUMBER | TEXT,
     "bool": st.booleans(),
     "float": st.floats(0, 2e9),
     "tuple[str, ...]": st.lists(TEXT).map(tuple),

@@ -1,0 +1,27 @@
+"""The canary of a run: its other slices wait in the queue until these are done."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from slurmslice.run.run import Run
+from slurmslice.sbatch.resource_request import ResourceRequest
+from slurmslice.status.states import State
+
+
+def has_open_canary(run: Run) -> bool:
+    """Tell if a run has a canary whose end is not recorded."""
+    return bool(run.canary) and not run.journal_state.canary_ended
+
+
+def canary_is_done(run: Run) -> bool:
+    """Tell if all slices of the canary are done."""
+    return all(run.statuses.state(row) is State.COMPLETED for row in run.canary)
+
+
+def rows_to_submit(run: Run, queue: Mapping[int, ResourceRequest]) -> Mapping[int, ResourceRequest]:
+    """Return the part of a queue that may be submitted now: before its end, the canary only."""
+    if not has_open_canary(run) or canary_is_done(run):
+        return queue
+    chosen = frozenset(run.canary)
+    return {row: request for row, request in queue.items() if row in chosen}

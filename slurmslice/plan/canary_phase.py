@@ -1,0 +1,30 @@
+"""The phase of a canary. It follows from the states of its slices; only its end is recorded."""
+
+from __future__ import annotations
+
+from enum import Enum, auto
+
+from slurmslice.plan.canary import canary_is_done, has_open_canary
+from slurmslice.plan.repairs import rows_to_repair
+from slurmslice.run.run import Run
+from slurmslice.status.states import State
+
+
+class CanaryPhase(Enum):
+    """The phase of a canary."""
+
+    OVER = auto()  # there is none, it was done, or a person goes on without it
+    WAITED_FOR = auto()
+    FAILED = auto()  # no rule tries its failed slices again
+    DONE = auto()  # its end is not recorded yet
+
+
+def canary_phase(run: Run) -> CanaryPhase:
+    """Return the phase of a run's canary, by the states as they were last seen."""
+    if not has_open_canary(run):
+        return CanaryPhase.OVER
+    states = {row: run.statuses.state(row) for row in run.canary}
+    bad = {row for row, state in states.items() if state.failed or state is State.CANCELLED}
+    if bad and not bad <= set(rows_to_repair(run)):
+        return CanaryPhase.FAILED
+    return CanaryPhase.DONE if canary_is_done(run) else CanaryPhase.WAITED_FOR
