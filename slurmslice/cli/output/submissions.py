@@ -10,7 +10,6 @@ from slurmslice.actions.cancel import wait_until_cancelled
 from slurmslice.actions.follow import FINISH_ONLY_OPTIONS, reason_to_hold, record_policy
 from slurmslice.actions.judge_nodes import judge_nodes
 from slurmslice.actions.release import release
-from slurmslice.actions.same_code import check_same_code
 from slurmslice.actions.same_environment import (
     check_environment,
     left_out_note,
@@ -35,6 +34,7 @@ from slurmslice.errors import BadInputError, EngineError, SubmissionRejectedErro
 from slurmslice.plan.plan import Choice, Plan, make_plan, refuse_impossible_requests
 from slurmslice.plan.planned_submission import PlannedSubmission, overridden_edit_notes
 from slurmslice.plan.run_script import ignored_line_notes
+from slurmslice.plan.same_code import check_same_code
 from slurmslice.reports.counts import count_text, key_ranges
 from slurmslice.run.run import Run
 from slurmslice.spec.run_spec import FailureLimit
