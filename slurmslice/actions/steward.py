@@ -111,16 +111,30 @@ def look_at(run: Run, steward: Steward) -> TaskReport | None:
     return stewards_of(run).look(job_of(steward))
 
 
-def wake_now(run: Run, pause_s: int = 0) -> Wake:
+def wake_now(run: Run, pause_s: int = 0, *, soon: bool = False) -> Wake:
     """Return what a steward of the run waits for, by the queue at this moment.
+
+    Args:
+        run: the run.
+        pause_s: the least pause, seconds.
+        soon: something is not known or not done yet. A slice in flight without a task in the
+            queue is such a thing: it has ended, and its end is not known yet.
 
     Raises:
         NoAnswerError: the queue did not answer.
     """
-    jobs = [job_identity(run, submission) for submission in run.submissions_in_flight()]
-    tasks = stewards_of(run).live_tasks(jobs)
-    waits_for_room = bool(run.journal_state.queue)
-    return make_wake(tasks, now=run.clock(), pause_s=pause_s, any_end=waits_for_room)
+    flying = run.submissions_in_flight()
+    tasks = stewards_of(run).live_tasks([job_identity(run, one) for one in flying])
+    listed = {(task.job, task.index) for task in tasks}
+    unlisted = any(
+        (one.job, one.array_index_of(row)) not in listed
+        for one in flying
+        for row in run.unfinished_rows(one)
+    )
+    return make_wake(
+        tasks, now=run.clock(), pause_s=pause_s, any_end=bool(run.journal_state.queue),
+        soon=soon or unlisted,
+    )  # fmt: skip
 
 
 def ensure_steward(run: Run, options: ResourceRequest = NO_REQUEST) -> StewardInPlace:

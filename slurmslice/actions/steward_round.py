@@ -25,6 +25,7 @@ from slurmslice.actions.steward import (
 from slurmslice.actions.submit_queued import AcceptedSubmission, SubmitOutcome
 from slurmslice.errors import (
     BadInputError,
+    LockedError,
     NoAnswerError,
     SubmissionRejectedError,
     SubmissionUnknownError,
@@ -40,6 +41,9 @@ from slurmslice.status.states import State
 
 TRY_FOR_S = 300.0
 """Seconds for which a round asks a controller that does not answer."""
+
+_TRIES_OF_A_SOURCE = 2
+"""Tries after which a round ends if the queue answers, and another source does not."""
 
 _PAUSES_FOR_ENDS_S = (1.0, 2.0, 4.0, 8.0)
 """Seconds between the polls of a round that waits until the ends of tasks are known."""
@@ -97,12 +101,12 @@ def claim_place(run: Run, token: str, job: str) -> str:
         steward = run.journal_state.steward
         if steward is None or steward.token != token:
             other = f": job {steward.job}" if steward and steward.job else ""
-            return f"The run has another steward{other}. This one ends."
+            return f"the run has another steward{other}"
         if steward.ended:
-            return f"This steward has ended before ({steward.ended})."
+            return f"it has ended before ({steward.ended})"
         owner = StewardFolder(run.directory.path).claim(job)
         if owner != job:
-            return f"Job {owner} is the steward of this run. This one ends."
+            return f"job {owner} is the steward of this run"
         if steward.job != job:
             run.decide(StewardSubmitted(token, job, "claimed", run.clock()))
     return ""
@@ -113,7 +117,7 @@ def _round(run: Run, token: str, job: str) -> RoundResult:
     deadline, tries = run.clock() + TRY_FOR_S, 0
     while True:
         try:
-            return _one_try(run, token, job)
+            return _one_try(run, token, job, is_last=tries >= _TRIES_OF_A_SOURCE)
         except NoAnswerError as silence:
             if isinstance(silence, UnusableSlurmError):
                 raise
@@ -124,17 +128,26 @@ def _round(run: Run, token: str, job: str) -> RoundResult:
         tries += 1
 
 
-def _one_try(run: Run, token: str, job: str) -> RoundResult:
+def _one_try(run: Run, token: str, job: str, *, is_last: bool) -> RoundResult:
     """Poll, act, and find out what to wait for.
 
+    Args:
+        run: the run.
+        token: the steward's token.
+        job: its job.
+        is_last: do not try again if only accounting does not answer.
+
     Raises:
-        NoAnswerError: the queue did not answer.
+        NoAnswerError: the queue did not answer; or another source, and this is not the last try.
     """
     polled, held = _poll_until_ends_are_known(run), run.journal_state.held
     wake_now(run)  # if the queue does not answer, nothing is decided
     if silences := polled.no_answer_reasons:
-        result = RoundResult(polled=polled, trouble="; ".join(dict.fromkeys(silences)))
-        return _record(run, job, result, changed=False)
+        silence = "; ".join(dict.fromkeys(silences))
+        if not is_last:
+            raise NoAnswerError(silence)
+        result = RoundResult(polled=polled, trouble=silence)
+        return _record(run, job, result, changed=False, soon=True)
     outcome, trouble, lasts = _act(run)
     notes = (*polled.notes, *outcome.notes)
     if outcome.accepted:
@@ -148,7 +161,8 @@ def _one_try(run: Run, token: str, job: str) -> RoundResult:
                 return replace(_end_locked(run, token, job, reason), polled=polled)
     changed = bool(outcome.accepted or outcome.queued) or held != run.journal_state.held
     result = RoundResult("", NOTHING, tuple(outcome.accepted), polled, trouble)
-    return _record(run, job, result, changed=changed)
+    soon = isinstance(outcome.error, NoAnswerError | LockedError) or bool(polled.no_answer_reasons)
+    return _record(run, job, result, changed=changed, soon=soon)
 
 
 def _end(run: Run, token: str, job: str, reason: str) -> RoundResult:
@@ -218,16 +232,14 @@ def _reason_if_stuck(run: Run) -> str:
     return "for hours, Slurm has had no task of this run, and some slices have no known end"
 
 
-def _record(run: Run, job: str, result: RoundResult, *, changed: bool) -> RoundResult:
-    """Record a round, and return it with what to wait for next.
-
-    Raises:
-        NoAnswerError: the queue did not answer.
-    """
+def _record(
+    run: Run, job: str, result: RoundResult, *, changed: bool, soon: bool = False
+) -> RoundResult:
+    """Record a round, and return it with what to wait for next; ``soon`` as for ``wake_now``."""
     now = run.clock()
     pause_s = next_pause_s([*_rounds(run), Round(now, job, changed)], now)
     try:
-        wake = wake_now(run, pause_s)
+        wake = wake_now(run, pause_s, soon=soon)
     except NoAnswerError as silence:
         wake, changed = Wake(max(pause_s, 600)), False
         result = RoundResult("", wake, result.accepted, result.polled, silence.message)

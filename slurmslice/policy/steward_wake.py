@@ -20,6 +20,9 @@ HEARTBEAT_MIN = 30
 BLIND_HEARTBEAT_MIN = 10
 """The same if the list cannot name each task, so that a failure does not wake the steward."""
 
+SOON_MIN = 2
+"""The same if an end is not known yet: no event of the queue would wake the steward for it."""
+
 LEAST_PAUSE_S = 120
 """Seconds until the next round if the queue has no task to wait for."""
 
@@ -80,7 +83,12 @@ def _minutes(seconds: int) -> str:
 
 
 def make_wake(
-    tasks: Sequence[LiveTask], *, now: float, pause_s: int = 0, any_end: bool = False
+    tasks: Sequence[LiveTask],
+    *,
+    now: float,
+    pause_s: int = 0,
+    any_end: bool = False,
+    soon: bool = False,
 ) -> Wake:
     """Return what the steward waits for.
 
@@ -90,12 +98,13 @@ def make_wake(
         now: epoch seconds, for the heartbeat.
         pause_s: the least pause, seconds (``steward_rounds.next_pause_s``).
         any_end: slices wait for room, so each end counts, and not only a failure.
+        soon: something is not known or not done yet, so look again although nothing ends.
     """
-    if not tasks:
+    if not tasks or (soon and all(task.started_at is None for task in tasks)):
         return Wake(max(pause_s, LEAST_PAUSE_S))
     arrays = list(dict.fromkeys(task.job for task in tasks))[: MAX_TERMS - 1]
     names_all = len(tasks) + len(arrays) < MAX_TERMS
-    beat = HEARTBEAT_MIN if names_all else BLIND_HEARTBEAT_MIN
+    beat = SOON_MIN if soon else HEARTBEAT_MIN if names_all else BLIND_HEARTBEAT_MIN
     kind = "afterany" if any_end else "afternotok"
     terms = [f"{kind}:{task.name}" for task in tasks if names_all]
     terms += [f"afterany:{job}" for job in (_last_arrays(tasks) if names_all else arrays)]

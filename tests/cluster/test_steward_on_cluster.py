@@ -21,6 +21,7 @@ from tests.support.site import (
     witnessed,
     write,
 )
+from tests.support.slurm_cluster import Cluster
 
 pytestmark = pytest.mark.slurm
 
@@ -66,7 +67,8 @@ def hasten(site: Site, folder: Path, job: str) -> None:
 
 def repairs_while_others_run(site: Site, folder: Path) -> None:
     """The first failure wakes it. It repairs, keeps its id, and ends when all have ended."""
-    job = started(site, folder, witnessed(f"{ONCE}\n{LONG}"), "--on", "exit:75=again")
+    mail = ("--mail", "--mail-user", "ada@lab.invalid")
+    job = started(site, folder, witnessed(f"{ONCE}\n{LONG}"), "--on", "exit:75=again", *mail)
     until(lambda: len(events(folder, "x", "submitted")) == 2, lambda: f"a repair:\n{log(folder)}")
     repair = str(events(folder, "x", "submitted")[1]["job"])
     until(lambda: set(accounted(site, folder, [repair], "State").values()) == {"COMPLETED"}, "it")
@@ -78,6 +80,22 @@ def repairs_while_others_run(site: Site, folder: Path) -> None:
     assert [one["job"] for one in events(folder, "x", "steward_submitted")] == [job]
     rows = site.run("sacct", "-D", "-X", "-n", "-P", "-o", "State", "-j", job, cwd=folder).stdout
     assert rows.split()[0] == "REQUEUED", rows
+    if site.cluster:
+        one_mail(site.cluster, job)
+
+
+def one_mail(cluster: Cluster, job: str) -> None:
+    """Slurm mails the end of the steward, and nothing else: its requeues send no mail."""
+
+    def mails() -> list[str]:
+        path = cluster.layout.mails
+        lines = path.read_text().splitlines() if path.exists() else []
+        return [line for line in lines if f"Job_id={job} " in line]
+
+    until(lambda: bool(mails()), "a mail")
+    (mail,) = mails()
+    assert "Name=x: all 2 done Ended" in mail
+    assert mail.endswith(" ada@lab.invalid")
 
 
 def goes_on_after_kill_9(site: Site, folder: Path) -> None:

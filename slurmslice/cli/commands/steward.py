@@ -48,7 +48,8 @@ def _show(run: Run, result: RoundResult) -> None:
         print_note(found)
     if result.trouble:
         emit_note("steward-trouble", result.trouble)
-    emit_note("progress", click.unstyle(progress_line(run.statuses.state_counts())))
+    if result.polled:
+        emit_note("progress", click.unstyle(progress_line(run.statuses.state_counts())))
     if result.ended:
         if result.polled:
             print_summary(run)

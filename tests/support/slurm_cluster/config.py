@@ -74,8 +74,7 @@ def _general(layout: Layout, record: Record, machine: Machine) -> list[str]:
         "ReturnToService=2",
         "SwitchType=switch/none",
         "MpiDefault=none",
-        # A test must not send mail.
-        "MailProg=/bin/true",
+        f"MailProg={layout.mail_program}",
     ]
 
 
@@ -147,6 +146,11 @@ def cgroup_conf(machine: Machine) -> str:
         enable = "EnableControllers" if machine.slurm_version >= (23, 2) else "CgroupAutomount"
         lines += ["IgnoreSystemd=yes", f"{enable}=yes"]
     return "\n".join(lines) + "\n"
+
+
+def mail_program(layout: Layout) -> str:
+    """Write the program for MailProg: a test must not send mail, but it may ask what was sent."""
+    return f'#!/bin/sh\nprintf "%s\\n" "$*" >>{layout.mails}\n'
 
 
 def slurmdbd_conf(layout: Layout, record: Record, machine: Machine) -> str:

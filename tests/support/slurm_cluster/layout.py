@@ -37,6 +37,16 @@ class Layout:
         return self.folder / "etc" / "slurm.conf"
 
     @property
+    def mail_program(self) -> Path:
+        """The program that slurmctld calls instead of sending mail."""
+        return self.folder / "etc" / "mail"
+
+    @property
+    def mails(self) -> Path:
+        """The file with a line for each mail: the words that slurmctld gave."""
+        return self.log_file("mails")
+
+    @property
     def programs(self) -> Path:
         """The folder of the commands that enter the root, if there is one."""
         return self.folder / "bin"

@@ -97,6 +97,7 @@ def write_configuration(layout: Layout, record: Record) -> set[str]:
         etc / "cgroup.conf": (config.cgroup_conf(machine), 0o644),
         # slurmdbd.conf(5): only SlurmUser may read it, because it holds a password.
         etc / "slurmdbd.conf": (config.slurmdbd_conf(layout, record, machine), 0o600),
+        layout.mail_program: (config.mail_program(layout), 0o755),
         layout.mariadb_conf: (config.mariadb_conf(layout, record), 0o644),
     }
     return {path.name for path, (text, mode) in texts.items() if _write(path, text, mode)}

@@ -487,17 +487,43 @@ def test_without_slurmctld_a_round_tries_again_and_then_pauses(
 def test_without_accounting_nothing_is_decided(
     new_run: Callable[..., Run], fakes: FakeStewards, engine: FakeEngine
 ) -> None:
-    """The queue answers, so the round ends at once and waits again."""
-    run = new_run("0-2")
+    """The queue answers. The round ends after a few tries, and the next one comes soon.
+
+    No event of the queue would wake the steward for a failure that it could not repair.
+    """
+    run = new_run("0-2", mem="1G")
     record_policy(run, max_attempts=4, retry=True)
     token, job = in_place(run, fakes)
     do_round(run, token, job)
+    running = TaskReport(State.RUNNING, "RUNNING", started_at=int(run.clock()))
+    engine.jobs["100"].tasks |= {1: running, 2: running}
+    engine.end("100", 0, State.OUT_OF_MEMORY)
     engine.silence, engine.waited = "slurmdbd is away", []
     result = do_round(run, token, job)
     assert "slurmdbd is away" in result.trouble
     assert not result.ended
     assert not result.accepted
-    assert engine.waited == []
+    assert sum(engine.waited) < 30
+    assert next_of(run).endswith("?after:100_1+2\n")
+    engine.silence = ""
+    assert do_round(run, token, job).accepted
+
+
+def test_an_end_that_is_not_known_yet_is_looked_for_soon(
+    new_run: Callable[..., Run], fakes: FakeStewards, engine: FakeEngine
+) -> None:
+    """The task has left the queue, and accounting does not have its end: nothing would ring."""
+    run = new_run("0-1")
+    token, job = in_place(run, fakes)
+    do_round(run, token, job)
+    lost = engine.jobs["100"].tasks.pop(0)
+    do_round(run, token, job)
+    assert next_of(run) == "wait StartTime=now+120\n"
+    engine.jobs["100"].tasks[1] = TaskReport(State.RUNNING, "RUNNING", started_at=int(run.clock()))
+    do_round(run, token, job)
+    assert "afternotok:100_1?" in next_of(run)
+    assert "?after:100_1+4" in next_of(run)
+    engine.jobs["100"].tasks[0] = lost
 
 
 # -- the chain ---------------------------------------------------------------------------------
