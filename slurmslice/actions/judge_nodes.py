@@ -225,12 +225,17 @@ def node_note(run: Run, event: NodeExcluded | NodeIncluded) -> Note:
     lift = f"slurmslice run {quote(run.record.name)} --include-node {quote(event.node)}"
     return Note(
         "node-excluded",
-        f"Submissions exclude the node {event.node} until {_clock(event.until)}: "
-        f"{_evidence(event)}.\nTo use it again: {lift}",
+        f"{node_evidence(event)}\nTo use it again: {lift}",
         {"node": event.node, "cause": event.cause, "failed": event.failed,
          "others_failed": event.others_failed, "others_good": event.others_good, "p": event.p,
          "since": event.since, "until": event.until},
     )  # fmt: skip
+
+
+def node_evidence(event: NodeExcluded) -> str:
+    """Return a sentence about an excluded node, with the evidence."""
+    until = _clock(event.until)
+    return f"Submissions exclude the node {event.node} until {until}: {_evidence(event)}."
 
 
 def _evidence(event: NodeExcluded) -> str:

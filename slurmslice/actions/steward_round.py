@@ -31,6 +31,7 @@ from slurmslice.errors import (
     SubmissionUnknownError,
     UnusableSlurmError,
 )
+from slurmslice.plan.canary_phase import stop_reason
 from slurmslice.policy.steward_rounds import next_pause_s
 from slurmslice.policy.steward_wake import LEAST_PAUSE_S, NOTHING, Wake
 from slurmslice.run.run import Run
@@ -148,8 +149,11 @@ def _one_try(run: Run, token: str, job: str, *, is_last: bool) -> RoundResult:
         result = RoundResult(polled=polled, trouble=silence)
         return _record(run, job, result, changed=False, soon=True)
     outcome, trouble, lasts = _act(run)
+    notes = (*polled.notes, *outcome.notes)
     if outcome.accepted:
         polled = poll(run)
+        notes += polled.notes
+    polled = replace(polled, notes=notes)
     if reason := _reason_to_end(run, trouble if lasts else ""):
         with run.directory.lock("run"):
             run.reload()
@@ -205,7 +209,7 @@ def _act(run: Run) -> tuple[SubmitOutcome, str, bool]:
 def _reason_to_end(run: Run, trouble: str) -> str:
     """Return why the steward ends: nothing is left to do, or nobody but a person can go on."""
     if is_done(run, FollowOptions()):
-        return HELD if run.journal_state.held and not run.finished else DONE
+        return HELD if stop_reason(run) and not run.finished else DONE
     in_flight = run.submissions_in_flight() or run.journal_state.unconfirmed()
     return _reason_if_stuck(run) if in_flight else trouble
 

@@ -6,9 +6,11 @@ import html
 import re
 from dataclasses import dataclass
 
+from slurmslice.actions.judge_nodes import excluded_nodes, node_evidence
 from slurmslice.plan.attempt_costs import AttemptCosts
+from slurmslice.plan.canary_phase import stop_reason
+from slurmslice.plan.failure_causes import cause_of_row
 from slurmslice.plan.repairs import Repairs, find_repairs
-from slurmslice.policy.causes import cause_of
 from slurmslice.reports.counts import count_text, counts_by_state, key_ranges
 from slurmslice.run.run import Run
 from slurmslice.sbatch.units import format_time
@@ -45,8 +47,10 @@ def end_message(run: Run, stopped: str, next_step: str) -> EndMessage:
         stopped: the reason why it cannot go on; empty if it has ended or is held.
         next_step: the commands to type next; empty if there are none.
     """
-    stopped = stopped or run.journal_state.held
+    stopped = stopped or stop_reason(run)
     lines = [*_outcome(run, stopped), "", *_counts(run), "", *_figures(run), *_failures(run)]
+    nodes = [node_evidence(one) for one in excluded_nodes(run).values()]
+    lines += ["", "Nodes:", *(f"  {line}" for line in nodes)] if nodes else []
     if next_step:
         lines += ["", "What to type next:", *(f"  {line}" for line in next_step.splitlines())]
     lines += ["", f"Logs: {run.directory.path / 'submissions'}"]
@@ -101,7 +105,7 @@ def _failures(run: Run) -> list[str]:
     causes: dict[tuple[str, str], list[int]] = {}
     reasons = _reasons(repairs)
     for row in rows:
-        known = cause_of(run.statuses.seen(row)), reasons.get(row, "")
+        known = cause_of_row(run, row), reasons.get(row, "")
         causes.setdefault(known, []).append(row)
     found = sorted(causes.items(), key=lambda one: -len(one[1]))
     return ["", "Failures:", *(_failure(run, *which, some) for which, some in found)]

@@ -10,6 +10,7 @@ from slurmslice.errors import OnEndError, SlurmsliceError
 from slurmslice.notes import Note
 from slurmslice.notify.end_message import end_message
 from slurmslice.notify.send_mail import send_mail
+from slurmslice.plan.canary_phase import stop_reason
 from slurmslice.reports.records import run_record
 from slurmslice.run.journal import EndTold
 from slurmslice.run.run import Run
@@ -41,7 +42,7 @@ def notify_end(
     Returns:
         notes on what was told, and on what failed.
     """
-    if not (run.finished or run.journal_state.held or stopped):
+    if not (run.finished or stop_reason(run) or stopped):
         return []
     ways: dict[str, Callable[[], str]] = {}
     if run.record.mail:

@@ -19,6 +19,19 @@ class CanaryPhase(Enum):
     DONE = auto()  # its end is not recorded yet
 
 
+def stop_reason(run: Run) -> str:
+    """Return why a run stopped by its own rule; empty if it did not.
+
+    It is held, or its canary failed and the other slices wait.
+    """
+    if run.journal_state.held:
+        return run.journal_state.held
+    waits = State.WAITING in run.statuses.state_counts() and not run.submissions_in_flight()
+    if waits and canary_phase(run) is CanaryPhase.FAILED:
+        return "the canary failed, so the other slices were not submitted"
+    return ""
+
+
 def canary_phase(run: Run) -> CanaryPhase:
     """Return the phase of a run's canary, by the states as they were last seen."""
     if not has_open_canary(run):

@@ -14,7 +14,8 @@ from slurmslice.cli.options.command_words import WordsCommand
 from slurmslice.cli.options.common import dry_run_option
 from slurmslice.cli.options.new_run_options import EPILOG, NewRunOptions, new_run_options
 from slurmslice.cli.output.console import emit_note, print_message, write_data
-from slurmslice.cli.output.preview import note_all_done, relative_path, show_preview
+from slurmslice.cli.output.preview import relative_path, show_preview
+from slurmslice.cli.output.preview_rules import note_all_done
 from slurmslice.errors import BadInputError
 from slurmslice.reports.counts import count_text, key_ranges
 from slurmslice.run.directory import RunDirectory

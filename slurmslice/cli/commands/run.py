@@ -28,7 +28,8 @@ from slurmslice.cli.options.new_run_options import (
 from slurmslice.cli.options.steward_options import parse_steward_sbatch
 from slurmslice.cli.output.console import emit_note, print_note
 from slurmslice.cli.output.live_progress import follow_live
-from slurmslice.cli.output.preview import note_all_done, relative_path, show_preview
+from slurmslice.cli.output.preview import relative_path, show_preview
+from slurmslice.cli.output.preview_rules import note_all_done
 from slurmslice.cli.output.refresh import refresh
 from slurmslice.cli.output.submissions import (
     change_max_failures,

@@ -15,6 +15,7 @@ from slurmslice.actions.create import RunInputs, interpreter_script
 from slurmslice.actions.submit_queued import AcceptedSubmission
 from slurmslice.cli.output.console import emit_note, print_message, print_note, printable_line
 from slurmslice.cli.output.named_files import first_command, named_files, run_texts
+from slurmslice.cli.output.preview_rules import canary_note, done_before_notes, stop_note
 from slurmslice.cli.output.repairs import ladder_notes
 from slurmslice.engines.protocol import Engine, TaskLimits
 from slurmslice.errors import NoAnswerError
@@ -25,7 +26,6 @@ from slurmslice.run.run import Run
 from slurmslice.sbatch.resource_request import ResourceRequest
 from slurmslice.slices.slice_table import SliceTable
 from slurmslice.spec.array_variables import find_mention
-from slurmslice.spec.canary import canary_rows
 from slurmslice.spec.command import ShellText, command_placeholders, slice_command_line
 from slurmslice.spec.job_script import job_script_notes
 from slurmslice.spec.key_in_code import code_notes
@@ -67,8 +67,9 @@ def show_preview(record: RunRecord, new: RunInputs, engine: Engine) -> TaskLimit
             worst_case_text(of, _tasks_at_once(record, of, fewest, exactly=exactly), most),
         ),
         ("room", limits.why if limits and limits.at_once != 0 else ""),
-        *(("done", found) for found in _done_before(record, new)),
-        ("canary", _canary(record, new)),
+        *(("done", found) for found in done_before_notes(record, new)),
+        ("canary", canary_note(record, new)),
+        ("stop", stop_note(record)),
         *(("repair", found) for found in ladder_notes(record, of, engine)),
         *(
             ("note", warning)
@@ -86,42 +87,6 @@ def show_preview(record: RunRecord, new: RunInputs, engine: Engine) -> TaskLimit
         elif text:
             print_message(f"  {label:9} {text}")
     return limits
-
-
-def note_all_done(new: RunInputs) -> bool:
-    """Tell if all slices were done before, and print that: there is no run to make."""
-    if len(new.done.rows) < len(new.table):
-        return False
-    message = f"All {count_text(len(new.table))} were done before (--skip-done); no run was made."
-    emit_note("all-done-before", message, slices=len(new.table))
-    return True
-
-
-def _done_before(record: RunRecord, new: RunInputs) -> Iterator[Note]:
-    """Return notes on the slices that were done before, and on those with young files."""
-    if not record.skip_done:
-        return
-    keys = key_ranges(new.table.keys.of(new.done.rows)) if new.done.rows else ""
-    which = f" ({keys})" if keys else ""
-    of = f"{len(new.done.rows)} of {count_text(record.slices)}{which}"
-    done = f"{of} done before, not submitted"
-    weak = "; that a file is not empty is a weak check" if keys else ""
-    fields = {"slices": len(new.done.rows), "keys": keys}
-    yield Note("done-before", f"{done}{weak}", fields)
-    if new.done.young:
-        keys = key_ranges(new.table.keys.of(new.done.young))
-        message = f"{keys}: submitted, because a file changed in the last 10 minutes"
-        yield Note("done-too-young", message, {"slices": len(new.done.young), "keys": keys})
-
-
-def _canary(record: RunRecord, new: RunInputs) -> Note | None:
-    """Return a note on the slices that are submitted first; None if all are."""
-    rows = canary_rows(record.canary, new.table, record.done_rows)
-    if not rows:
-        return None
-    keys = key_ranges(new.table.keys.of(rows))
-    message = f"{keys} first; the other slices when they are done"
-    return Note("canary", message, {"keys": keys, "slices": len(rows)})
 
 
 def _commands(record: RunRecord, table: SliceTable) -> Iterator[str]:

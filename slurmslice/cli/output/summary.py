@@ -12,7 +12,7 @@ from slurmslice.cli.output.console import colored_state, emit_note, print_line, 
 from slurmslice.cli.output.preview import relative_path
 from slurmslice.cli.output.repairs import note_on_repairs
 from slurmslice.notes import Note
-from slurmslice.plan.canary_phase import CanaryPhase, canary_phase
+from slurmslice.plan.canary_phase import CanaryPhase, canary_phase, stop_reason
 from slurmslice.plan.repairs import rows_to_repair
 from slurmslice.plan.run_script import library_note
 from slurmslice.reports.code_versions import other_code_note
@@ -218,6 +218,5 @@ def run_exit_code(run: Run) -> int:
     if run.journal_state.held and (run.journal_state.rest_cancelled or not is_over):
         return HELD
     if not run.finished:
-        stopped = canary_phase(run) is CanaryPhase.FAILED and not run.submissions_in_flight()
-        return HELD if stopped else NOT_FINISHED
+        return HELD if stop_reason(run) else NOT_FINISHED
     return 0 if run.succeeded else 1

@@ -33,7 +33,7 @@ def start_unattended(run: Run, plan: Plan | None, options: ResourceRequest) -> i
     print_accepted(run, outcome.accepted)
     if outcome.accepted:
         polled = poll(run)
-    for found in (*polled.notes, *notes_on_silence(polled)):
+    for found in (*polled.notes, *outcome.notes, *notes_on_silence(polled)):
         print_note(found)
     outcome.raise_error(ignore_temporary=bool(run.submissions_in_flight()))
     if is_done(run, FollowOptions()):

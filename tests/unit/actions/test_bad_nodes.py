@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
+from slurmslice.actions.open_run import open_run
 from slurmslice.engines.protocol import SubmitRequest, TaskLimits
 from slurmslice.errors import SubmissionRejectedError
+from slurmslice.notify.end_message import end_message
 from slurmslice.policy.bad_nodes import EXCLUDED_FOR_S
 from slurmslice.run.directory import RunDirectory
 from slurmslice.run.journal import Event, NodeExcluded, NodeIncluded, Queued
@@ -190,6 +192,18 @@ def test_slices_that_fail_elsewhere_too_clear_the_node(typed: Typed, engine: Fak
     record = typed.json("status", "x")
     assert {one["cause"] for one in record["slices"][:8]} == {"exit:1"}
     assert record["excluded_nodes"] == []
+
+
+def test_the_mail_names_the_node_and_its_evidence(typed: Typed, engine: FakeEngine) -> None:
+    """The one message about the end has what was excluded, and the cause of what failed there."""
+    made(typed, "--retry", "--on", "bad-node=leave")
+    sicken(engine)
+    typed("tick", "x")
+    engine.end_all()
+    typed("tick", "x")
+    text = end_message(open_run(RunDirectory(typed.folder / "runs" / "x")), "", "").text
+    assert "n3 until" in text
+    assert "8  bad-node: 0-7" in text
 
 
 def test_few_nodes_are_excluded(typed: Typed, engine: FakeEngine) -> None:

@@ -108,6 +108,18 @@ def test_a_failed_canary_submits_nothing_else(typed: Typed, engine: FakeEngine) 
     assert len(keys(engine)[2]) == 97
 
 
+def test_a_failed_canary_is_told_once(typed: Typed, engine: FakeEngine) -> None:
+    """It is the end of the run for the person who waits for a message."""
+    made(typed, "--canary", "3", "--on-end", "cat >>told")
+    finish(engine, "100", State.COMPLETED, 0, 50)
+    typed("tick", "x")
+    assert not (typed.folder / "told").exists()
+    finish(engine, "100", State.FAILED, 99)
+    for _ in range(2):
+        typed("run", "x")
+    assert (typed.folder / "told").read_text().count('"run": "x"') == 1
+
+
 def test_a_repaired_canary_does_not_fail(typed: Typed, engine: FakeEngine) -> None:
     """Its own attempts go on; other slices wait."""
     made(typed, "--canary", "2", "--retry")

@@ -63,6 +63,15 @@ def test_a_bad_share_is_refused(typed: Typed, text: str) -> None:
     assert not (typed.folder / "runs").exists()
 
 
+@pytest.mark.parametrize(
+    ("limit", "failures"), [("5%", 10), ("7", 7), ("none", None)], ids=["share", "number", "none"]
+)
+def test_the_preview_tells_the_number(typed: Typed, limit: str, failures: int | None) -> None:
+    """A share is told as slices. Nothing is made."""
+    typed("run", "-a", "0-199", "--max-failures", limit, "--dry-run", *COMMAND)
+    assert [one["failures"] for one in typed.noted("stop-rule")] == [failures]
+
+
 def test_slices_that_are_repaired_do_not_count(typed: Typed, engine: FakeEngine) -> None:
     """20 of 200 need one more attempt each: 5 % is not reached. Ten that fail for good reach it."""
     made(typed, "--max-failures", "5%", "--max-attempts", "2")

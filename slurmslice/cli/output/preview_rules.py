@@ -1,0 +1,61 @@
+"""The rules in the preview of a new run: what is submitted first, what not, and when it stops."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from slurmslice.actions.create import RunInputs
+from slurmslice.cli.output.console import emit_note
+from slurmslice.notes import Note
+from slurmslice.policy.failure_limit import limit_in_slices
+from slurmslice.reports.counts import count_text, key_ranges
+from slurmslice.spec.canary import canary_rows
+from slurmslice.spec.run_spec import NO_LIMIT, RunRecord
+
+
+def note_all_done(new: RunInputs) -> bool:
+    """Tell if all slices were done before, and print that: there is no run to make."""
+    if len(new.done.rows) < len(new.table):
+        return False
+    message = f"All {count_text(len(new.table))} were done before (--skip-done); no run was made."
+    emit_note("all-done-before", message, slices=len(new.table))
+    return True
+
+
+def done_before_notes(record: RunRecord, new: RunInputs) -> Iterator[Note]:
+    """Return notes on the slices that were done before, and on those with young files."""
+    if not record.skip_done:
+        return
+    keys = key_ranges(new.table.keys.of(new.done.rows)) if new.done.rows else ""
+    which = f" ({keys})" if keys else ""
+    of = f"{len(new.done.rows)} of {count_text(record.slices)}{which}"
+    done = f"{of} done before, not submitted"
+    weak = "; that a file is not empty is a weak check" if keys else ""
+    fields = {"slices": len(new.done.rows), "keys": keys}
+    yield Note("done-before", f"{done}{weak}", fields)
+    if new.done.young:
+        keys = key_ranges(new.table.keys.of(new.done.young))
+        message = f"{keys}: submitted, because a file changed in the last 10 minutes"
+        yield Note("done-too-young", message, {"slices": len(new.done.young), "keys": keys})
+
+
+def canary_note(record: RunRecord, new: RunInputs) -> Note | None:
+    """Return a note on the slices that are submitted first; None if all are."""
+    rows = canary_rows(record.canary, new.table, record.done_rows)
+    if not rows:
+        return None
+    keys = key_ranges(new.table.keys.of(rows))
+    message = f"{keys} first; the other slices when they are done"
+    return Note("canary", message, {"keys": keys, "slices": len(rows)})
+
+
+def stop_note(record: RunRecord) -> Note | None:
+    """Return a note on ``--max-failures`` as a number of slices; None without it."""
+    if record.max_failures is None:
+        return None
+    limit = limit_in_slices(record.max_failures, record.slices)
+    if limit == NO_LIMIT:
+        return Note("stop-rule", "never, however many slices fail", {"failures": None})
+    what = "cancel" if record.cancel_rest else "hold"
+    message = f"{what} the rest after {count_text(limit)} failed for good"
+    return Note("stop-rule", message, {"failures": limit, "cancels": record.cancel_rest})
