@@ -656,6 +656,22 @@ def test_a_steward_that_the_person_cancelled_is_told(
     assert typed.noted("steward-submitted")[0]["job"] == "901"
 
 
+def test_resubmit_says_if_nobody_follows_the_run(
+    engine: FakeEngine, fakes: FakeStewards, typed: Typed
+) -> None:
+    """The steward ended when nothing was left to do; then a person resubmits."""
+    typed("run", "--unattended", "-a", "0-2", "--name", "x", "--", "true", "{}")
+    engine.end_all(State.FAILED)
+    folder, token, _ = fakes.orders["900"].arguments
+    typed("steward", folder, token, "900")
+    assert "run x --unattended" in typed("resubmit", "x", "1")
+    assert typed.noted("steward-state")[0]["state"] == "ended"
+    typed("run", "x", "--unattended")
+    assert typed.noted("steward-submitted")[0]["job"] == "901"
+    typed("resubmit", "x", "2")
+    assert typed.noted("steward-state")[0]["state"] == "waits"
+
+
 def test_a_finished_run_needs_no_steward(
     engine: FakeEngine, fakes: FakeStewards, typed: Typed
 ) -> None:
