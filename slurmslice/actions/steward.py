@@ -131,8 +131,9 @@ def wake_now(run: Run, pause_s: int = 0, *, soon: bool = False) -> Wake:
         for one in flying
         for row in run.unfinished_rows(one)
     )
+    shared = len(flying) > 1 and any(one.share is not None for one in flying)
     return make_wake(
-        tasks, now=run.clock(), pause_s=pause_s, any_end=bool(run.journal_state.queue),
+        tasks, now=run.clock(), pause_s=pause_s, any_end=bool(run.journal_state.queue) or shared,
         soon=soon or unlisted,
     )  # fmt: skip
 

@@ -314,6 +314,20 @@ def test_slices_that_wait_for_room_are_submitted_after_any_end(
     assert do_round(run, token, job).accepted
 
 
+def test_arrays_that_share_a_throttle_are_looked_at_after_any_end(
+    new_run: Callable[..., Run], fakes: FakeStewards, engine: FakeEngine
+) -> None:
+    """One array may be held until a task of the other has ended. One array alone needs no look."""
+    run = new_run("0-5%2", mem="1G")
+    record_policy(run, max_attempts=4, retry=True)
+    token, job = in_place(run, fakes)
+    do_round(run, token, job)
+    assert "afternotok:100_1?" in next_of(run)
+    engine.end("100", 0, State.OUT_OF_MEMORY)
+    do_round(run, token, job)
+    assert "afterany:100_1?" in next_of(run)
+
+
 def test_it_ends_when_nothing_is_left_to_do(
     new_run: Callable[..., Run], fakes: FakeStewards, engine: FakeEngine
 ) -> None:
@@ -654,6 +668,21 @@ def test_a_steward_that_the_person_cancelled_is_told(
     assert not engine.cancelled
     typed("run", "x", "--unattended")
     assert typed.noted("steward-submitted")[0]["job"] == "901"
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_canary_goes_before(
+    fails: bool, engine: FakeEngine, fakes: FakeStewards, typed: Typed
+) -> None:
+    """The steward submits the rest when it is done. If it fails, it ends, and says so."""
+    typed("run", "--unattended", "--canary", "2", "-a", "0-9", "--name", "x", "--", "true", "{}")
+    assert [len(job.tasks) for job in engine.jobs.values()] == [2]
+    engine.end_all(State.FAILED if fails else State.COMPLETED)
+    folder, token, _ = fakes.orders["900"].arguments
+    typed("steward", folder, token, "900")
+    assert [len(job.tasks) for job in engine.jobs.values()] == ([2] if fails else [2, 8])
+    reasons = [one["reason"] for one in typed.noted("steward-ends")]
+    assert [("canary" in one) for one in reasons] == [True] * fails
 
 
 def test_resubmit_says_if_nobody_follows_the_run(
