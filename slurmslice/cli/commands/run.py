@@ -96,7 +96,7 @@ def command(
     """
     _refuse_contradiction(options, max_attempts)
     _refuse_without_run(run_name, include_nodes)
-    steward = parse_steward_sbatch(steward_sbatch)
+    steward = parse_steward_sbatch(steward_sbatch, unattended=unattended)
     if run_name:
         run = _open_existing(run_name, options, read_only=dry_run)
         options.rules(run.record.cause)  # refused before anything is recorded

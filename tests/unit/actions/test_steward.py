@@ -625,6 +625,14 @@ def test_wrong_options_of_the_steward_make_nothing(
     assert not (typed.folder / "runs").exists()
 
 
+def test_options_of_no_steward_are_refused(typed: Typed) -> None:
+    """They would have no effect."""
+    line = ("-a", "0-2", "--name", "x", "--steward-sbatch", "-p serial", "--", "true")
+    typed("run", *line)
+    assert (typed.code, typed.error) == (2, "option-needs-another")
+    assert not (typed.folder / "runs").exists()
+
+
 @pytest.mark.parametrize("dry", [(), ("--dry-run",)])
 def test_without_slurm_unattended_is_refused(
     dry: tuple[str, ...], engine: FakeEngine, typed: Typed
