@@ -598,6 +598,22 @@ def test_run_unattended_submits_and_returns(
     assert typed.noted("steward-state")
 
 
+def test_the_line_again_makes_a_waiting_steward_wait_for_what_is_there_now(
+    engine: FakeEngine, fakes: FakeStewards, typed: Typed
+) -> None:
+    """A person has resubmitted a slice; its failure must wake the steward too, and soon."""
+    typed("run", "--unattended", "-a", "0-1", "--name", "x", "--", "true", "{}")
+    engine.end("100", 0, State.FAILED, exit_code=1)
+    typed("resubmit", "x", "0")
+    assert fakes.changed == []
+    typed("run", "x", "--unattended")
+    ((job, (start, dependency)),) = fakes.changed
+    assert (job, start) == ("900", "StartTime=now+60")
+    assert {"afternotok:101_0", "afternotok:100_1"} <= set(
+        dependency.removeprefix("Dependency=").split("?")
+    )
+
+
 def test_submit_unattended(engine: FakeEngine, fakes: FakeStewards, typed: Typed) -> None:
     """A rendered run; keys would be another choice."""
     typed("render", "-a", "0-2", "--name", "x", "--", "true", "{}")
