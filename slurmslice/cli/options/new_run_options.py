@@ -16,16 +16,18 @@ from slurmslice.actions.create import RunInputs, check_run_name, default_name
 from slurmslice.actions.find_done import NONE_DONE, find_done
 from slurmslice.cli.options.common import (
     engine_option,
-    max_failures_option,
     naming_setting,
     same_code_option,
-    seconds,
     typed_words_and_request,
     whole_number,
 )
 from slurmslice.cli.options.packing_options import parse_packing
+from slurmslice.cli.options.policy_options import (
+    FOLLOW_OPTIONS,
+    POLICY_OPTIONS,
+    POLICY_PARAMETERS,
+)
 from slurmslice.cli.options.slice_options import SLICE_OPTIONS, read_slices
-from slurmslice.cli.options.steward_options import STEWARD_OPTIONS
 from slurmslice.cli.options.task_id_mentions import refuse_task_id
 from slurmslice.cli.output.console import emit_note, printable_line
 from slurmslice.cli.output.preview import relative_path
@@ -76,52 +78,7 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
         help="The duration of one slice for --pack auto: with a unit (0.2s, 5m, 1.5h), or as for "
         "--time. Default: the duration in an earlier run of the same command.",
     ),
-    max_failures_option,
-    click.option(
-        "--cancel-rest/--hold-rest", default=None,
-        help="Cancel the rest after --max-failures N or P%. Default: hold it.",
-    ),
-    click.option(
-        "--canary", metavar="K|KEYS|none",
-        help="Submit K slices first, spread over all, or these keys: 3-7 or 3,17. The rest follows "
-        "when they are done. If one fails for good, nothing else is submitted. none: go on.",
-    ),
-    click.option(
-        "--retry", is_flag=True,
-        help="Repair failed slices by cause: more memory, more time, another node; again after a "
-        "preemption. Other failures are left.",
-    ),
-    click.option(
-        "--on", multiple=True, metavar="CAUSE=STEPS",
-        help="Set the repair of one cause: oom, timeout, node, preempted, boot, bad-node, setup, "
-        "check, failed, exit:N, exit:N-M, signal:NAME, hang, quota, cuda-oom … Steps: leave, "
-        "again, elsewhere, or options (--mem=2x); `;` separates the steps of a ladder. A run keeps "
-        "its other rules.",
-    ),
-    click.option(
-        "--budget", metavar="1x|200h",
-        help="Limit what all automatic attempts may use: 1x is as much as all first attempts may "
-        "use by their time limits; 200h are CPU hours (and as many GPU hours). Default: no limit.",
-    ),
-    click.option(
-        "--allow-changed", is_flag=True,
-        help="Repair slices also if a file named in the command, or the git commit, has changed "
-        "since their attempt. Without it such slices are left.",
-    ),
-    click.option(
-        "--cause", multiple=True, metavar="NAME=PATTERN",
-        help="Name a cause for --on. A slice that fails has it if the end of its log matches the "
-        "pattern, a regular expression.",
-    ),
-    click.option(
-        "--mail", is_flag=True,
-        help="Send one mail to --mail-user when the run has ended, is held or cannot go on. It "
-        "tells counts, failures by cause, and what to type next.",
-    ),
-    click.option(
-        "--on-end", metavar="TEXT", default="",
-        help="Run this shell text then; it reads the status as JSON from its standard input.",
-    ),
+    *POLICY_OPTIONS,
     click.option(
         "--shell", metavar="TEXT", help="Use a shell text as the command. The key is $SLICE."
     ),
@@ -184,20 +141,6 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
     same_code_option,
 )  # fmt: skip
 
-_FOLLOW_OPTIONS: tuple[Callable[..., Any], ...] = (
-    click.option(
-        "--max-attempts", type=whole_number, metavar="N",
-        help="Give each slice up to N attempts. Default: 1, and 4 with --retry or --on. Without "
-        "these, every failed slice is submitted again, those of --retry with their repair. N also "
-        "changes the number of an existing run.",
-    ),
-    click.option(
-        "--interval", type=seconds, metavar="SECONDS",
-        help="Seconds between two polls. Default: 1 at first, and up to 60 later.",
-    ),
-    *STEWARD_OPTIONS,
-)  # fmt: skip
-
 EPILOG = (
     "sbatch's options describe the request of one slice, by their own names and letters: "
     "-p -A -q -c -t -N -n -G -C -d -w -x --mem --mem-per-cpu --gres --exclusive …\n\n"
@@ -226,13 +169,6 @@ TYPED_ONCE = frozenset({"shell", "setup", "check", *(form.option.name for form i
 """The parameters that may not be typed twice. The last value of others counts, so that an alias of
 the person's shell can have defaults."""
 
-_POLICY = {
-    *("max_failures", "cancel_rest", "canary", "same_code", "retry", "on", "budget"),
-    *("allow_changed", "max_attempts", "interval"),
-    *("unattended", "steward_sbatch"),
-}
-"""The parameters that may also be given for an existing run."""
-
 _NOT_IN_SETTINGS = {"profile"}
 
 
@@ -249,19 +185,19 @@ def new_run_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def follow_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Give a verb the options for a run that it follows: ``--max-attempts`` and others."""
-    return _with_options(function, _FOLLOW_OPTIONS)
+    return _with_options(function, FOLLOW_OPTIONS)
 
 
 def setting_keys() -> KnownKeys:
     """Return the keys of a settings file: all long names of the options of ``run``."""
     top = {"command": SettingKey("words", ValueKind.WORDS)}
     policy: dict[str, SettingKey] = {}
-    for option in _parameters((*_OPTIONS, *_FOLLOW_OPTIONS)):
+    for option in _parameters((*_OPTIONS, *FOLLOW_OPTIONS)):
         name = str(option.name)
         if isinstance(option, click.Option) and name not in _NOT_IN_SETTINGS:
             flags = [flag.removeprefix("--") for flag in option.opts if flag.startswith("--")]
             flags = ["causes"] if name == "cause" else flags  # a table [causes.NAME] for each
-            table = policy if name in _POLICY else top
+            table = policy if name in POLICY_PARAMETERS else top
             table.update(dict.fromkeys(flags, SettingKey(name, _kind(option))))
     return KnownKeys(top, policy)
 
@@ -276,7 +212,7 @@ def _kind(option: click.Option) -> ValueKind:
 
 def describes_new_run(parameter: str) -> bool:
     """Tell if a parameter can be given only for a new run."""
-    return parameter in NEW_RUN_PARAMETERS and parameter not in _POLICY
+    return parameter in NEW_RUN_PARAMETERS and parameter not in POLICY_PARAMETERS
 
 
 def is_typed(parameter: str) -> bool:

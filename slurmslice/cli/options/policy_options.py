@@ -1,0 +1,81 @@
+"""The options of a run's policy: stop rules, repair by cause, the end of the run, and following."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from slurmslice.cli.options.common import max_failures_option, seconds, whole_number
+from slurmslice.cli.options.steward_options import STEWARD_OPTIONS
+
+POLICY_OPTIONS: tuple[Callable[..., Any], ...] = (
+    max_failures_option,
+    click.option(
+        "--cancel-rest/--hold-rest", default=None,
+        help="Cancel the rest after --max-failures N or P%. Default: hold it.",
+    ),
+    click.option(
+        "--canary", metavar="K|KEYS|none",
+        help="Submit K slices first, spread over all, or these keys: 3-7 or 3,17. The rest follows "
+        "when they are done. If one fails for good, nothing else is submitted. none: go on.",
+    ),
+    click.option(
+        "--retry", is_flag=True,
+        help="Repair failed slices by cause: more memory, more time, another node; again after a "
+        "preemption. Other failures are left.",
+    ),
+    click.option(
+        "--on", multiple=True, metavar="CAUSE=STEPS",
+        help="Set the repair of one cause: oom, timeout, node, preempted, boot, bad-node, setup, "
+        "check, failed, exit:N, exit:N-M, signal:NAME, hang, quota, cuda-oom … Steps: leave, "
+        "again, elsewhere, or options (--mem=2x); `;` separates the steps of a ladder. A run keeps "
+        "its other rules.",
+    ),
+    click.option(
+        "--budget", metavar="1x|200h",
+        help="Limit what all automatic attempts may use: 1x is as much as all first attempts may "
+        "use by their time limits; 200h are CPU hours (and as many GPU hours). Default: no limit.",
+    ),
+    click.option(
+        "--allow-changed", is_flag=True,
+        help="Repair slices also if a file named in the command, or the git commit, has changed "
+        "since their attempt. Without it such slices are left.",
+    ),
+    click.option(
+        "--cause", multiple=True, metavar="NAME=PATTERN",
+        help="Name a cause for --on. A slice that fails has it if the end of its log matches the "
+        "pattern, a regular expression.",
+    ),
+    click.option(
+        "--mail", is_flag=True,
+        help="Send one mail to --mail-user when the run has ended, is held or cannot go on. It "
+        "tells counts, failures by cause, and what to type next.",
+    ),
+    click.option(
+        "--on-end", metavar="TEXT", default="",
+        help="Run this shell text then; it reads the status as JSON from its standard input.",
+    ),
+)  # fmt: skip
+
+FOLLOW_OPTIONS: tuple[Callable[..., Any], ...] = (
+    click.option(
+        "--max-attempts", type=whole_number, metavar="N",
+        help="Give each slice up to N attempts. Default: 1, and 4 with --retry or --on. Without "
+        "these, every failed slice is submitted again, those of --retry with their repair. N also "
+        "changes the number of an existing run.",
+    ),
+    click.option(
+        "--interval", type=seconds, metavar="SECONDS",
+        help="Seconds between two polls. Default: 1 at first, and up to 60 later.",
+    ),
+    *STEWARD_OPTIONS,
+)  # fmt: skip
+
+POLICY_PARAMETERS = {
+    *("max_failures", "cancel_rest", "canary", "same_code", "retry", "on", "budget"),
+    *("allow_changed", "max_attempts", "interval"),
+    *("unattended", "steward_sbatch"),
+}
+"""The parameters that may also be given for an existing run."""
