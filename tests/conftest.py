@@ -144,7 +144,7 @@ def typed(
 LONGEST = (
     "large_on_cluster", "trouble_on_cluster", "main_job_on_cluster", "outages_on_cluster",
     "bring_up", "check_on_cluster", "full_queue_on_cluster", "packs_on_cluster",
-    "library_on_cluster", "slice_variables_on_cluster", "once_on_cluster",
+    "library_on_cluster", "slice_variables_on_cluster", "once_on_cluster", "steward_on_cluster",
 )  # fmt: skip
 """The test files that take longest. They begin first."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Set
 from dataclasses import dataclass, replace
 from itertools import chain, starmap
+from typing import Any
 
 from slurmslice.actions.cancel import cancel_locked
 from slurmslice.actions.judge_nodes import judge_nodes
@@ -22,7 +23,7 @@ from slurmslice.policy.failure_limit import limit_in_slices
 from slurmslice.run.identity import job_identity
 from slurmslice.run.journal import Held, PolicyChanged
 from slurmslice.run.run import Run
-from slurmslice.spec.run_spec import NO_LIMIT, FailureLimit
+from slurmslice.spec.run_spec import NO_LIMIT
 from slurmslice.status.states import BEGUN_STATES, FAILED_STATES, IN_FLIGHT_STATES, State
 
 FASTEST_POLL_S = 1.0
@@ -57,39 +58,27 @@ FINISH_ONLY_OPTIONS = FollowOptions(
 """``submit`` and ``resubmit`` on this machine: run the submitted slices, and nothing more."""
 
 
-def record_policy(
-    run: Run,
-    *,
-    max_attempts: int | None = None,
-    max_failures: FailureLimit | None = None,
-    retry: bool | None = None,
-    on: tuple[str, ...] | None = None,
-    budget: str | None = None,
-    cancel_rest: bool | None = None,
-) -> None:
-    """Change the recorded policy; every follower uses it. None leaves a part of it as it is.
+def record_policy(run: Run, **parts: Any) -> None:
+    """Change parts of the recorded policy; every follower uses it.
 
     Args:
         run: the run.
-        max_attempts: the number of attempts of each slice.
-        max_failures: the limit of the circuit breaker.
-        retry: the default ladders are on.
-        on: all rules of the person.
-        budget: the budget of automatic attempts.
-        cancel_rest: after the limit the rest is cancelled, not held.
+        parts: fields of ``PolicyChanged`` and their new values.
 
     Raises:
         LockedError: another process holds the lock for too long.
     """
-    wanted = max_attempts, max_failures, retry, on, budget, cancel_rest
     with run.directory.lock("run"):
         run.reload()
-        limits = run.recorded_attempts, run.max_failures
-        now = *limits, run.retry, run.on, run.budget, run.cancel_rest
-        pairs = zip(wanted, now, strict=True)
-        if any(want is not None and want != known for want, known in pairs):
-            changed = max_failures, retry, on, budget, cancel_rest
-            run.decide(PolicyChanged(max_attempts, run.clock(), *changed))
+        known = {"max_attempts": run.recorded_attempts}
+        changed = {
+            part: value
+            for part, value in parts.items()
+            if value != (known[part] if part in known else getattr(run, part))
+        }
+        if changed:
+            attempts = changed.pop("max_attempts", None)
+            run.decide(PolicyChanged(attempts, run.clock(), **changed))
 
 
 OnStep = Callable[[Run, PollResult, SubmitOutcome], None]

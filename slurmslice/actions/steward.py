@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from slurmslice.actions.resolve_doubts import FENCE_AFTER_S
 from slurmslice.actions.site_rules import switched_off
@@ -38,6 +38,9 @@ from slurmslice.system.shell_quoting import quote
 
 TIME_LIMIT_MIN = 15
 """The time limit of a round, minutes. steward.sh ends one that hangs earlier."""
+
+_SOON_S = 60
+"""The pause before the next round of a steward that waits, after a person typed the line again."""
 
 NEVER_ARRIVED = "it never reached the queue"
 REFUSED = "Slurm refused it"
@@ -131,8 +134,9 @@ def wake_now(run: Run, pause_s: int = 0, *, soon: bool = False) -> Wake:
         for one in flying
         for row in run.unfinished_rows(one)
     )
+    shared = len(flying) > 1 and any(one.share is not None for one in flying)
     return make_wake(
-        tasks, now=run.clock(), pause_s=pause_s, any_end=bool(run.journal_state.queue),
+        tasks, now=run.clock(), pause_s=pause_s, any_end=bool(run.journal_state.queue) or shared,
         soon=soon or unlisted,
     )  # fmt: skip
 
@@ -160,6 +164,10 @@ def ensure_steward(run: Run, options: ResourceRequest = NO_REQUEST) -> StewardIn
                 raise _unknown(run)
             report = look_at(run, steward)
             if report is not None and not report.state.final:
+                # A person may have submitted what it does not wait for yet. Never "now": a job that
+                # starts in the second in which it was put back fails on some releases (seen).
+                soon = replace(wake, pause_s=_SOON_S)
+                stewards_of(run).wait_for(job_of(steward), soon.words)
                 return StewardInPlace(steward, is_new=False)
             state = "Slurm does not know it any more" if report is None else report.state.lower()
             run.decide(StewardEnded(steward.token, state, run.clock()))

@@ -209,7 +209,8 @@ def _act(run: Run) -> tuple[SubmitOutcome, str, bool]:
 def _reason_to_end(run: Run, trouble: str) -> str:
     """Return why the steward ends: nothing is left to do, or nobody but a person can go on."""
     if is_done(run, FollowOptions()):
-        return HELD if stop_reason(run) and not run.finished else DONE
+        held = HELD if run.journal_state.held else stop_reason(run)
+        return DONE if run.finished else held or DONE
     in_flight = run.submissions_in_flight() or run.journal_state.unconfirmed()
     return _reason_if_stuck(run) if in_flight else trouble
 

@@ -7,13 +7,13 @@ from dataclasses import replace
 
 from slurmslice.actions.requeued import find_requeued
 from slurmslice.actions.resolve_doubts import resolve_doubts_locked, wait_for_doubts
-from slurmslice.actions.same_code import check_same_code
 from slurmslice.actions.same_environment import check_environment
 from slurmslice.actions.submit_queued import SubmitOutcome, submit_queued
 from slurmslice.errors import BadInputError
 from slurmslice.plan.batches import may_resubmit
 from slurmslice.plan.plan import Choice, Plan, make_plan
 from slurmslice.plan.run_script import read_script
+from slurmslice.plan.same_code import check_same_code
 from slurmslice.run.journal import Queued
 from slurmslice.run.run import Run
 from slurmslice.sbatch.array_expression import compress_indices

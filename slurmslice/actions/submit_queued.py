@@ -9,7 +9,6 @@ from slurmslice.actions.canary import end_canary_if_done
 from slurmslice.actions.judge_nodes import include_all_nodes
 from slurmslice.actions.requeued import find_requeued
 from slurmslice.actions.resolve_doubts import resolve_doubts_locked, wait_for_doubts
-from slurmslice.actions.same_code import read_code, refuse_other_code
 from slurmslice.actions.same_environment import next_environ
 from slurmslice.actions.throttle import allocate_throttle, current_share
 from slurmslice.engines.protocol import QueueCapacity, SubmitResult
@@ -34,6 +33,7 @@ from slurmslice.plan.planned_submission import (
     overridden_edit_notes,
 )
 from slurmslice.plan.run_script import RunScript, check_script, read_script
+from slurmslice.plan.same_code import read_code, refuse_other_code
 from slurmslice.run.journal import Dequeued, Rejected, Submitted, Unclear
 from slurmslice.run.run import Run
 from slurmslice.run.submission import SubmissionStatus

@@ -54,6 +54,9 @@ class Stewards(Protocol):
     def submit(self, order: StewardOrder) -> str:
         """Submit a steward's job, and return its id. Raises as ``Engine.submit``."""
 
+    def wait_for(self, job: JobIdentity, words: tuple[str, ...]) -> None:
+        """Change what a waiting steward waits for, in scontrol's words; nothing if it runs now."""
+
     def environ_of_person(self, environ: Mapping[str, str]) -> dict[str, str]:
         """Return the environment of the person from that of a steward's job."""
 

@@ -9,7 +9,7 @@ the lock. So it may do less than the plan, but nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from slurmslice.errors import BadInputError, NoAnswerError
@@ -47,6 +47,29 @@ class Choice:
     rows: Sequence[int]
     changes: Mapping[str, str] = NO_REQUEST
     cause: str = ""
+
+
+def divide(
+    choices: Sequence[Choice], reason_to_leave: Callable[[Choice, int], str]
+) -> tuple[list[Choice], list[tuple[Choice, str]]]:
+    """Divide choices into those that stay, and those that are left with a reason.
+
+    Args:
+        choices: the choices.
+        reason_to_leave: returns the reason to leave a row; empty to keep it.
+    """
+    kept, left = list[Choice](), list[tuple[Choice, str]]()
+    for choice in choices:
+        parts: dict[str, list[int]] = {}
+        for row in choice.rows:
+            parts.setdefault(reason_to_leave(choice, row), []).append(row)
+        for reason, rows in parts.items():
+            part = replace(choice, rows=tuple(rows))
+            if reason:
+                left.append((part, reason))
+            else:
+                kept.append(part)
+    return kept, left
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from slurmslice.errors import BadInputError
 from slurmslice.plan.attempt_costs import AttemptCosts
-from slurmslice.plan.plan import Choice
+from slurmslice.plan.plan import Choice, divide
 from slurmslice.policy.budget import NO_COST, Cost, budget_limit
 from slurmslice.run.run import Run
 
@@ -20,22 +19,19 @@ def divide_by_budget(
 ) -> tuple[list[Choice], list[tuple[Choice, str]]]:
     """Divide repairs into those that fit into the budget, and the others with a reason."""
     limit = budget_limit(run.budget, _first_attempts(run, costs))
-    used, fit, left = costs.repairs(), list[Choice](), list[tuple[Choice, str]]()
-    for choice in due:
-        rows: dict[str, list[int]] = {}
-        for row in choice.rows:
-            cost, reason = _next(run, costs, row, choice.changes), ""
-            if cost is None:
-                reason = _UNKNOWN
-            elif not (used + cost).within(limit):
-                reason = f"it would exceed the budget of {limit}"
-            else:
-                used += cost
-            rows.setdefault(reason, []).append(row)
-        parts = {reason: replace(choice, rows=tuple(some)) for reason, some in rows.items()}
-        fit += [part for reason, part in parts.items() if not reason]
-        left += [(part, reason) for reason, part in parts.items() if reason]
-    return fit, left
+    used = costs.repairs()
+
+    def reason_to_leave(choice: Choice, row: int) -> str:
+        nonlocal used
+        cost = _next(run, costs, row, choice.changes)
+        if cost is None:
+            return _UNKNOWN
+        if not (used + cost).within(limit):
+            return f"it would exceed the budget of {limit}"
+        used += cost
+        return ""
+
+    return divide(due, reason_to_leave)
 
 
 def _first_attempts(run: Run, costs: AttemptCosts) -> Cost:

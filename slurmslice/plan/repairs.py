@@ -18,6 +18,7 @@ from slurmslice.plan.plan import Choice
 from slurmslice.plan.repair_budget import divide_by_budget
 from slurmslice.plan.request_changes import filled_request
 from slurmslice.plan.run_script import script_request
+from slurmslice.plan.same_code import divide_by_code
 from slurmslice.policy.causes import counts
 from slurmslice.policy.ladder import (
     DEFAULT_ATTEMPTS,
@@ -42,10 +43,11 @@ def effective_policy(
     on: tuple[str, ...],
     causes: tuple[str, ...] = (),
     budget: str = "",
+    allow_changed: bool = False,
 ) -> RepairPolicy:
     """Return a policy; without a number of attempts, the default of its rules."""
     attempts = max_attempts or (DEFAULT_ATTEMPTS if retry or on else 1)
-    return RepairPolicy(attempts, retry, on, causes, budget)
+    return RepairPolicy(attempts, retry, on, causes, budget, allow_changed)
 
 
 def repair_policy(run: Run) -> RepairPolicy:
@@ -56,6 +58,7 @@ def repair_policy(run: Run) -> RepairPolicy:
         on=run.on,
         causes=run.record.cause,
         budget=run.budget,
+        allow_changed=run.allow_changed,
     )
 
 
@@ -116,11 +119,15 @@ def find_repairs(run: Run) -> Repairs:
         else:
             due.setdefault((cause, tuple(decision.items())), []).append(row)
     choices = [Choice(tuple(rows), dict(changes), why) for (why, changes), rows in due.items()]
+    others = list[tuple[Choice, str]]()
+    if choices and not (policy.allow_changed or run.same_code):  # --same-code refuses instead
+        choices, others = divide_by_code(run, choices)
     if policy.budget and choices:
         costs = AttemptCosts(run, decide.default_time)
-        choices, others = divide_by_budget(run, choices, costs)
-        for choice, reason in others:
-            left.setdefault((choice.cause, reason), []).extend(choice.rows)
+        choices, beyond = divide_by_budget(run, choices, costs)
+        others += beyond
+    for choice, reason in others:
+        left.setdefault((choice.cause, reason), []).extend(choice.rows)
     return Repairs(
         tuple(choices), tuple(LeftSlices(*which, tuple(rows)) for which, rows in left.items())
     )

@@ -56,6 +56,7 @@ class RepairPolicy:
         on: the person's rules.
         causes: the person's named causes.
         budget: the budget of automatic attempts, as typed; empty for none.
+        allow_changed: a slice is repaired also if its code has changed.
     """
 
     max_attempts: int = 1
@@ -63,6 +64,7 @@ class RepairPolicy:
     on: tuple[str, ...] = ()
     causes: tuple[str, ...] = ()
     budget: str = ""
+    allow_changed: bool = False
 
     @property
     def limit_reason(self) -> str:
@@ -83,8 +85,9 @@ class RepairPolicy:
     def __str__(self) -> str:
         rules = [f"--on {quote(rule)}" for rule in self.on]
         words = ["--retry"] if self.retry else []
-        budget = [f"--budget {self.budget}"] if self.budget else []
-        return " ".join([*words, *rules, *budget, f"--max-attempts {self.max_attempts}"])
+        more = [f"--budget {self.budget}"] if self.budget else []
+        more += ["--allow-changed"] if self.allow_changed else []
+        return " ".join([*words, *rules, *more, f"--max-attempts {self.max_attempts}"])
 
     def rule_for(self, cause: str) -> RepairRule | None:
         """Return the rule for a cause: the person's narrowest, else a default; None for none."""

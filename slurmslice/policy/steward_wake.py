@@ -97,7 +97,8 @@ def make_wake(
             Slurm has forgotten may not be among them.
         now: epoch seconds, for the heartbeat.
         pause_s: the least pause, seconds (``steward_rounds.next_pause_s``).
-        any_end: slices wait for room, so each end counts, and not only a failure.
+        any_end: slices wait for room, or arrays for a share of the throttle. So each end counts,
+            and not only a failure.
         soon: something is not known or not done yet, so look again although nothing ends.
     """
     if not tasks or (soon and all(task.started_at is None for task in tasks)):

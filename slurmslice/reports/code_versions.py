@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from slurmslice.actions.same_code import codes_of_slices
 from slurmslice.notes import Note
+from slurmslice.plan.same_code import codes_of_slices
 from slurmslice.reports.counts import count_text, key_ranges
 from slurmslice.run.run import Run
 from slurmslice.spec.code_record import CodeRecord

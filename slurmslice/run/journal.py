@@ -230,7 +230,7 @@ class PolicyChanged:
     Attributes:
         max_attempts: the number of attempts that each slice gets.
         at: epoch seconds.
-        max_failures, retry, on, budget, cancel_rest: as ``RunSpec`` has them.
+        max_failures, retry, on, budget, cancel_rest, allow_changed: as ``RunSpec`` has them.
     """
 
     max_attempts: int | None
@@ -240,6 +240,7 @@ class PolicyChanged:
     on: tuple[str, ...] | None = None
     budget: str | None = None
     cancel_rest: bool | None = None
+    allow_changed: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 
 from slurmslice.run.journal import (
     CanaryEnded,
@@ -77,8 +77,8 @@ class JournalState:
         max_failures, cancel_rest: the newest recorded changes of ``RunSpec.max_failures`` and
             ``RunSpec.cancel_rest``; None if never changed.
         rejection: the error if the newest submission was rejected for good; else empty.
-        retry, on, budget: the newest recorded changes of these fields of ``RunSpec``; None if
-            never changed.
+        retry, on, budget, allow_changed: the newest recorded changes of these fields of
+            ``RunSpec``; None if never changed.
         repairs: for each row that the policy submitted again: the causes that it repaired since a
             person submitted the row, in order. A cause of a queued row is in ``repairs_queued``.
         repairs_queued: for each row that is queued for a repair, its cause.
@@ -109,6 +109,7 @@ class JournalState:
     rest_cancelled: bool = False
     max_failures: FailureLimit | None = None
     cancel_rest: bool | None = None
+    allow_changed: bool | None = None
     rejection: str = ""
     retry: bool | None = None
     on: tuple[str, ...] | None = None
@@ -224,10 +225,10 @@ class JournalState:
                 self._change_policy(event)
 
     def _change_policy(self, event: PolicyChanged) -> None:
-        for part in ("max_attempts", "max_failures", "retry", "on", "budget", "cancel_rest"):
-            value = getattr(event, part)
-            if value is not None:
-                setattr(self, part, value)
+        for part in fields(event):
+            value = getattr(event, part.name)
+            if value is not None and part.name != "at":
+                setattr(self, part.name, value)
 
     def _intend(self, event: Intent) -> ArrayExpression:
         if event.number in self.submissions:

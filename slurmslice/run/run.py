@@ -240,6 +240,12 @@ class Run:
         return self.record.max_failures if changed is None else changed
 
     @property
+    def allow_changed(self) -> bool:
+        """The recorded ``--allow-changed``."""
+        changed = self.journal_state.allow_changed
+        return self.record.allow_changed if changed is None else changed
+
+    @property
     def cancel_rest(self) -> bool:
         """The recorded ``--cancel-rest``."""
         changed = self.journal_state.cancel_rest

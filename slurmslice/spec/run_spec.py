@@ -67,6 +67,7 @@ class RunSpec:
         on: the person's rules for causes, ``CAUSE=STEPS``; checked.
         cause: the person's named causes, ``NAME=PATTERN``; checked.
         budget: the budget of automatic attempts, as typed; checked; empty for none.
+        allow_changed: a slice is repaired also if its code has changed since its last attempt.
         mail: one mail tells the end of the run; ``request`` has its address (``mail-user``).
         on_end: shell text that runs at the end of the run, with its status as JSON on stdin.
     """
@@ -95,6 +96,7 @@ class RunSpec:
     on: tuple[str, ...] = ()
     cause: tuple[str, ...] = ()
     budget: str = ""
+    allow_changed: bool = False
     mail: bool = False
     on_end: str = ""
 

@@ -32,6 +32,7 @@ class FakeStewards:
     mails: list[tuple[str, str, str]] = field(default_factory=list)
     silence: str = ""
     asked: int = 0
+    changed: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
 
     def submit(self, order: StewardOrder) -> str:
         self.on_submit(order)
@@ -40,6 +41,9 @@ class FakeStewards:
         self.reports[job] = TaskReport(State.PENDING, "PENDING", "Dependency")
         self.after_submit(order)
         return job
+
+    def wait_for(self, job: JobIdentity, words: tuple[str, ...]) -> None:
+        self.changed.append((job.job, words))
 
     def environ_of_person(self, environ: Mapping[str, str]) -> dict[str, str]:
         return dict(environ)

@@ -96,7 +96,7 @@ def command(
     """
     _refuse_contradiction(options, max_attempts)
     _refuse_without_run(run_name, include_nodes)
-    steward = parse_steward_sbatch(steward_sbatch)
+    steward = parse_steward_sbatch(steward_sbatch, unattended=unattended)
     if run_name:
         run = _open_existing(run_name, options, read_only=dry_run)
         options.rules(run.record.cause)  # refused before anything is recorded
@@ -244,7 +244,7 @@ def _record_repair(run: Run, options: NewRunOptions, max_attempts: int | None) -
 
 
 def _fields(policy: RepairPolicy) -> dict[str, Any]:
-    parts = ("max_attempts", "retry", "on", "budget")
+    parts = ("max_attempts", "retry", "on", "budget", "allow_changed")
     return {part: getattr(policy, part) for part in parts}
 
 
@@ -266,6 +266,8 @@ def _wanted_policy(run: Run, options: NewRunOptions, max_attempts: int | None) -
         wanted["budget"] = options.budget
     elif options.budget not in {"", run.budget}:
         _policy_kept("budget", run.budget or "none", options.budget)
+    if is_typed("allow_changed"):
+        wanted["allow_changed"] = True
     if max_attempts is not None and (is_typed("max_attempts") or not recorded):
         wanted["max_attempts"] = max_attempts
     elif max_attempts is not None and max_attempts != recorded:

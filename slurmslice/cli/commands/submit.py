@@ -75,7 +75,7 @@ def command(
     directory, keys = locate_run.find_run_and_keys(words, changing=True)
     run = open_run(directory, changing=True, read_only=dry_run)
     _refuse_two_choices(keys, only)
-    steward = parse_steward_sbatch(steward_sbatch)
+    steward = parse_steward_sbatch(steward_sbatch, unattended=unattended)
     if unattended:
         _refuse_choice(run, keys, only)
     rows = None if only is None else choose_slices(only, run.table, "only")

@@ -104,6 +104,11 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
         "use by their time limits; 200h are CPU hours (and as many GPU hours). Default: no limit.",
     ),
     click.option(
+        "--allow-changed", is_flag=True,
+        help="Repair slices also if a file named in the command, or the git commit, has changed "
+        "since their attempt. Without it such slices are left.",
+    ),
+    click.option(
         "--cause", multiple=True, metavar="NAME=PATTERN",
         help="Name a cause for --on. A slice that fails has it if the end of its log matches the "
         "pattern, a regular expression.",
@@ -223,7 +228,7 @@ the person's shell can have defaults."""
 
 _POLICY = {
     *("max_failures", "cancel_rest", "canary", "same_code", "retry", "on", "budget"),
-    *("max_attempts", "interval"),
+    *("allow_changed", "max_attempts", "interval"),
     *("unattended", "steward_sbatch"),
 }
 """The parameters that may also be given for an existing run."""

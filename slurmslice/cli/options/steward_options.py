@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from slurmslice import sbatch
 from slurmslice.cli.options.common import naming_setting
@@ -37,14 +38,27 @@ def steward_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return function
 
 
-def parse_steward_sbatch(text: str) -> ResourceRequest:
+def parse_steward_sbatch(text: str, *, unattended: bool) -> ResourceRequest:
     """Parse the value of ``--steward-sbatch``.
 
+    Args:
+        text: the value.
+        unattended: ``--unattended`` was given, so there is a steward.
+
     Raises:
-        BadInputError: it is no list of options that sbatch takes.
+        BadInputError: it is no list of options that sbatch takes, or it was typed in vain.
     """
     if not text:
         return NO_REQUEST
+    source = click.get_current_context().get_parameter_source("steward_sbatch")
+    if not unattended and source is ParameterSource.COMMANDLINE:
+        raise BadInputError(
+            "--steward-sbatch is about the steward of an unattended run.",
+            "Add --unattended, or leave it out.",
+            code="option-needs-another",
+            option="steward-sbatch",
+            other="unattended",
+        )
     with naming_setting("steward_sbatch"):
         try:
             words = shlex.split(text)

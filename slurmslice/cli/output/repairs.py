@@ -9,6 +9,7 @@ from slurmslice.engines.protocol import Engine
 from slurmslice.errors import BadInputError, NoAnswerError
 from slurmslice.notes import Note
 from slurmslice.plan.repairs import AttemptsLeft, effective_policy, find_repairs, repair_policy
+from slurmslice.plan.same_code import CODE_CHANGED
 from slurmslice.policy.budget import NO_COST, Cost, budget_limit
 from slurmslice.policy.ladder import Bounds, Left, RepairPolicy, foresee
 from slurmslice.policy.repair_rules import Step, StepKind
@@ -153,6 +154,9 @@ def note_on_repairs(run: Run, to_continue: str) -> Note | None:
     if any(one.reason == policy.limit_reason for one in repairs.left):
         more = f"slurmslice run {quote(run.record.name)} --max-attempts {policy.max_attempts + 1}"
         lines.append(f"To allow more attempts: {more}")
+    if any(one.reason.endswith(CODE_CHANGED) for one in repairs.left):
+        more = f"slurmslice run {quote(run.record.name)} --allow-changed"
+        lines.append(f"To repair them with the code as it is now: {more}")
     fields = {
         "max_attempts": policy.max_attempts,
         "left": {str(number): _keys(run, by_number[number]) for number in sorted(by_number)},

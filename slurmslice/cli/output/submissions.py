@@ -10,7 +10,6 @@ from slurmslice.actions.cancel import wait_until_cancelled
 from slurmslice.actions.follow import FINISH_ONLY_OPTIONS, reason_to_hold, record_policy
 from slurmslice.actions.judge_nodes import judge_nodes
 from slurmslice.actions.release import release
-from slurmslice.actions.same_code import check_same_code
 from slurmslice.actions.same_environment import (
     check_environment,
     left_out_note,
@@ -31,10 +30,12 @@ from slurmslice.cli.output.summary import (
     waiting_message,
 )
 from slurmslice.cli.output.typed_line import options_again
+from slurmslice.cli.output.unattended import note_steward_state
 from slurmslice.errors import BadInputError, EngineError, SubmissionRejectedError
 from slurmslice.plan.plan import Choice, Plan, make_plan, refuse_impossible_requests
 from slurmslice.plan.planned_submission import PlannedSubmission, overridden_edit_notes
 from slurmslice.plan.run_script import ignored_line_notes
+from slurmslice.plan.same_code import check_same_code
 from slurmslice.reports.counts import count_text, key_ranges
 from slurmslice.run.run import Run
 from slurmslice.spec.run_spec import FailureLimit
@@ -216,6 +217,7 @@ def _finish(run: Run, outcome: SubmitOutcome) -> int:
     if run.engine.runs_in_process and outcome.accepted:
         emit_note("other-process-works", "The `slurmslice run` in the other process runs them.")
     note_how_to_return(run)
+    note_steward_state(run)
     note_waiting(run, outcome)
     return HELD if run.journal_state.held and not outcome.accepted else 0
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 
 from slurmslice.engines.slurm import commands, environment, job_records
 from slurmslice.engines.slurm.client import SlurmClient
 from slurmslice.engines.slurm.sbatch_result import parse_sbatch_result
 from slurmslice.engines.stewards import LiveTask, StewardOrder
+from slurmslice.errors import EngineError
 from slurmslice.status.identity import JobIdentity
 from slurmslice.status.observation import TaskReport
 from slurmslice.status.states import State
@@ -28,6 +30,11 @@ class StewardJobs:
         argv = commands.sbatch(order.script, order.options, order.arguments)
         environ = environment.for_steward(order.environ)
         return parse_sbatch_result(self._slurm.run_sbatch(argv, environ)).job
+
+    def wait_for(self, job: JobIdentity, words: tuple[str, ...]) -> None:
+        """Change what a waiting steward waits for; one that runs finds that out by itself."""
+        with contextlib.suppress(EngineError):
+            self._slurm.control_job(job, ("scontrol", "update", f"JobId={job.job}", *words))
 
     def environ_of_person(self, environ: Mapping[str, str]) -> dict[str, str]:
         """Return the environment of the person from that of a steward's job."""

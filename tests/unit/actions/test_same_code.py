@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from slurmslice.actions.same_code import read_code
 from slurmslice.plan.run_script import read_script
+from slurmslice.plan.same_code import read_code
 from slurmslice.run.directory import RunDirectory
 from slurmslice.run.journal import Intent
 from slurmslice.run.run import Run
@@ -220,3 +220,26 @@ def test_the_commit_of_a_worktree(tmp_path: Path) -> None:
     tree.mkdir()
     (tree / ".git").write_text(f"gitdir: {main / 'worktrees' / 'tree'}\n")
     assert git_commit(tree) == "d" * 40
+
+
+@pytest.mark.parametrize("edit", ["x.py", "c.toml", "commit"])
+def test_automatic_repair_stops_if_the_code_has_changed(
+    project: Typed, engine: FakeEngine, edit: str
+) -> None:
+    """The slices are left, with the line to type; a person's resubmit begins anew."""
+    ran(project, engine, "--max-attempts", "3", *LINE)
+    assert len(engine.jobs) == 3  # unchanged code is repaired
+    project("resubmit", "x")
+    if edit == "commit":
+        commit(project.folder, "b")
+    else:
+        EDITS[edit](project.folder)
+    engine.end_all(State.FAILED)
+    project("tick", "x")
+    assert len(engine.jobs) == 4
+    project("status", "x")
+    (found,) = project.noted("attempts-left")
+    assert [one["keys"] for one in found["not_repaired"]] == ["2-3"]
+    assert "--allow-changed" in project.stderr
+    project("run", "x", "--allow-changed")
+    assert len(engine.jobs) > 4

@@ -314,6 +314,20 @@ def test_slices_that_wait_for_room_are_submitted_after_any_end(
     assert do_round(run, token, job).accepted
 
 
+def test_arrays_that_share_a_throttle_are_looked_at_after_any_end(
+    new_run: Callable[..., Run], fakes: FakeStewards, engine: FakeEngine
+) -> None:
+    """One array may be held until a task of the other has ended. One array alone needs no look."""
+    run = new_run("0-5%2", mem="1G")
+    record_policy(run, max_attempts=4, retry=True)
+    token, job = in_place(run, fakes)
+    do_round(run, token, job)
+    assert "afternotok:100_1?" in next_of(run)
+    engine.end("100", 0, State.OUT_OF_MEMORY)
+    do_round(run, token, job)
+    assert "afterany:100_1?" in next_of(run)
+
+
 def test_it_ends_when_nothing_is_left_to_do(
     new_run: Callable[..., Run], fakes: FakeStewards, engine: FakeEngine
 ) -> None:
@@ -584,6 +598,22 @@ def test_run_unattended_submits_and_returns(
     assert typed.noted("steward-state")
 
 
+def test_the_line_again_makes_a_waiting_steward_wait_for_what_is_there_now(
+    engine: FakeEngine, fakes: FakeStewards, typed: Typed
+) -> None:
+    """A person has resubmitted a slice; its failure must wake the steward too, and soon."""
+    typed("run", "--unattended", "-a", "0-1", "--name", "x", "--", "true", "{}")
+    engine.end("100", 0, State.FAILED, exit_code=1)
+    typed("resubmit", "x", "0")
+    assert fakes.changed == []
+    typed("run", "x", "--unattended")
+    ((job, (start, dependency)),) = fakes.changed
+    assert (job, start) == ("900", "StartTime=now+60")
+    assert {"afternotok:101_0", "afternotok:100_1"} <= set(
+        dependency.removeprefix("Dependency=").split("?")
+    )
+
+
 def test_submit_unattended(engine: FakeEngine, fakes: FakeStewards, typed: Typed) -> None:
     """A rendered run; keys would be another choice."""
     typed("render", "-a", "0-2", "--name", "x", "--", "true", "{}")
@@ -608,6 +638,14 @@ def test_wrong_options_of_the_steward_make_nothing(
     typed("run", "--unattended", "--steward-sbatch", words, "-a", "0", "--name", "x", "--", "true")
     assert typed.code == 2
     assert typed.error
+    assert not (typed.folder / "runs").exists()
+
+
+def test_options_of_no_steward_are_refused(typed: Typed) -> None:
+    """They would have no effect."""
+    line = ("-a", "0-2", "--name", "x", "--steward-sbatch", "-p serial", "--", "true")
+    typed("run", *line)
+    assert (typed.code, typed.error) == (2, "option-needs-another")
     assert not (typed.folder / "runs").exists()
 
 
@@ -654,6 +692,37 @@ def test_a_steward_that_the_person_cancelled_is_told(
     assert not engine.cancelled
     typed("run", "x", "--unattended")
     assert typed.noted("steward-submitted")[0]["job"] == "901"
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_canary_goes_before(
+    fails: bool, engine: FakeEngine, fakes: FakeStewards, typed: Typed
+) -> None:
+    """The steward submits the rest when it is done. If it fails, it ends, and says so."""
+    typed("run", "--unattended", "--canary", "2", "-a", "0-9", "--name", "x", "--", "true", "{}")
+    assert [len(job.tasks) for job in engine.jobs.values()] == [2]
+    engine.end_all(State.FAILED if fails else State.COMPLETED)
+    folder, token, _ = fakes.orders["900"].arguments
+    typed("steward", folder, token, "900")
+    assert [len(job.tasks) for job in engine.jobs.values()] == ([2] if fails else [2, 8])
+    reasons = [one["reason"] for one in typed.noted("steward-ends")]
+    assert [("canary" in one) for one in reasons] == [True] * fails
+
+
+def test_resubmit_says_if_nobody_follows_the_run(
+    engine: FakeEngine, fakes: FakeStewards, typed: Typed
+) -> None:
+    """The steward ended when nothing was left to do; then a person resubmits."""
+    typed("run", "--unattended", "-a", "0-2", "--name", "x", "--", "true", "{}")
+    engine.end_all(State.FAILED)
+    folder, token, _ = fakes.orders["900"].arguments
+    typed("steward", folder, token, "900")
+    assert "run x --unattended" in typed("resubmit", "x", "1")
+    assert typed.noted("steward-state")[0]["state"] == "ended"
+    typed("run", "x", "--unattended")
+    assert typed.noted("steward-submitted")[0]["job"] == "901"
+    typed("resubmit", "x", "2")
+    assert typed.noted("steward-state")[0]["state"] == "waits"
 
 
 def test_a_finished_run_needs_no_steward(

@@ -107,6 +107,16 @@ def test_a_steward_is_submitted_without_the_variables_for_slices(
     assert environment.of_person(person) == person
 
 
+def test_a_waiting_steward_gets_another_wake(slurm: SlurmEngine, tmp_path: Path) -> None:
+    """A refusal is no error: the steward runs. Another job with its id is left alone."""
+    program(tmp_path, "squeue", "echo '12|PENDING|0|100|N/A|N/A|2||Dependency|x-tok-steward|'")
+    program(tmp_path, "scontrol", "echo 'Job is no longer pending execution' >&2; exit 1")
+    slurm.stewards.wait_for(JOB, ("StartTime=now+60", "Dependency=afterany:7"))
+    assert calls(tmp_path, "scontrol") == ["update JobId=12 StartTime=now+60 Dependency=afterany:7"]
+    slurm.stewards.wait_for(JobIdentity("12", "x-other-steward"), ("StartTime=now+60",))
+    assert len(calls(tmp_path, "scontrol")) == 1
+
+
 @pytest.mark.parametrize(
     ("answer", "error"),
     [

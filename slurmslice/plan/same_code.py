@@ -6,10 +6,11 @@ import functools
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from slurmslice.errors import BadInputError
+from slurmslice.errors import BadInputError, SlurmsliceError
+from slurmslice.plan.plan import Choice, divide
 from slurmslice.plan.run_script import RunScript, read_script
 from slurmslice.run.run import Run
 from slurmslice.run.submission import SubmissionStatus
@@ -32,6 +33,9 @@ _MOST_HASHED = 64 << 20
 """Of a larger program, its size and the time of its last change count."""
 _DIGITS = 16
 
+
+CODE_CHANGED = "has changed since its attempt"
+"""The end of the reason to leave a slice whose code is not that of its attempt any more."""
 
 _NOT_RUN = frozenset({State.WAITING, State.SUBMITTED, State.PENDING, State.CANCELLED})
 
@@ -134,3 +138,32 @@ def refuse_other_code(run: Run, now: CodeRecord) -> None:
         files=tuple(files),
         commit=now.commit if commits else "",
     )
+
+
+def divide_by_code(
+    run: Run, due: Sequence[Choice]
+) -> tuple[list[Choice], list[tuple[Choice, str]]]:
+    """Divide repairs into slices whose code is as it was, and the others with a reason.
+
+    A slice whose program has changed is no repair of the same attempt. If the script cannot be
+    read, the submission tells why.
+    """
+    try:
+        now = read_code(run, read_script(run))
+    except SlurmsliceError:
+        return list(due), []
+    state = run.journal_state
+    reasons = {one.number: _change(one.intent.code, now) for one in state.submissions.values()}
+    if not any(reasons.values()):
+        return list(due), []
+    return divide(due, lambda choice, row: reasons[state.holder[row]])
+
+
+def _change(before: CodeRecord, now: CodeRecord) -> str:
+    """Describe the change of code since an attempt; empty if there is none."""
+    files = ", ".join(now.differences(before))
+    if files:
+        return f"{files} {CODE_CHANGED}"
+    if now.other_commit(before):
+        return f"the git commit {before.commit[:10]} {CODE_CHANGED}"
+    return ""
