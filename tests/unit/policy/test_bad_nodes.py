@@ -294,6 +294,21 @@ def test_too_few_slices_accuse_nothing() -> None:
     assert found(ELSEWHERE + few + again) == []
 
 
+def test_a_node_that_starts_late_is_not_accused() -> None:
+    """Some inputs die at once there too. Its others are too young to show that they live."""
+
+    def begun(node: str, first: int, start: float) -> list[Trial]:
+        dead = range(first, first + 6)
+        alive = trials(node, Outcome.RUNNING, range(first + 6, first + 40), start)
+        return alive + [replace(one, ended_at=start + 1)
+                        for one in trials(node, Outcome.FAILED, dead, start)]  # fmt: skip
+
+    early = begun("n1", 0, 0) + begun("n2", 100, 0) + begun("n4", 200, 0)
+    known = early + begun("n3", 300, 60)
+    assert found(known) == []
+    assert chance(6, 0, 18, 102) * 4 * 2 < LEVEL, "without the young ones it would be"
+
+
 def test_what_failed_before_a_release_does_not_count() -> None:
     """A person has decided about these failures."""
     bad = trials("n3", Outcome.FAILED, range(8), 5)
