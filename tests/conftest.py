@@ -67,6 +67,16 @@ def clock(engine: FakeEngine) -> Clock:
 
 
 @pytest.fixture
+def interrupted(engine: FakeEngine) -> None:
+    """End ``run`` at its first wait, as Ctrl-C does."""
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    engine.on_wait = interrupt
+
+
+@pytest.fixture
 def new_run(tmp_path: Path, engine: FakeEngine, clock: Clock) -> Callable[..., Run]:
     """Make a run on the fake cluster: slices by range or a table, and sbatch options."""
 

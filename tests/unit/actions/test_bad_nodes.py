@@ -36,13 +36,8 @@ def made(typed: Typed, *options: str) -> None:
 
 
 @pytest.fixture(autouse=True)
-def interrupted(engine: FakeEngine) -> None:
-    """End ``run`` at its first wait, as Ctrl-C does; the partition has ten nodes."""
-
-    def interrupt() -> None:
-        raise KeyboardInterrupt
-
-    engine.on_wait = interrupt
+def ten_nodes(engine: FakeEngine, interrupted: None) -> None:
+    """Give the partition ten nodes; ``run`` ends at its first wait."""
     engine.limited = TaskLimits(1001, nodes=NODES)
 
 

@@ -12,17 +12,9 @@ from slurmslice.status.states import State
 from tests.support.fakes import FakeEngine
 from tests.support.typed import Typed
 
+pytestmark = pytest.mark.usefixtures("interrupted")
+
 COMMAND = ("--", "true", "{}")
-
-
-@pytest.fixture(autouse=True)
-def interrupted(engine: FakeEngine) -> None:
-    """End ``run`` at its first wait, as Ctrl-C does."""
-
-    def interrupt() -> None:
-        raise KeyboardInterrupt
-
-    engine.on_wait = interrupt
 
 
 def made(typed: Typed, *options: str, slices: int = 100) -> None:

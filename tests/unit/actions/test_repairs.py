@@ -16,6 +16,8 @@ from slurmslice.status.states import State
 from tests.support.fakes import FakeEngine
 from tests.support.typed import Typed
 
+pytestmark = pytest.mark.usefixtures("interrupted")
+
 GIB = 1 << 30
 LINE = ("-a", "0-2", "--name", "x", "--mem", "4G", "-t", "60")
 COMMAND = ("--", "true", "{}")
@@ -41,16 +43,6 @@ def overrides(engine: FakeEngine, name: str) -> list[str | None]:
 def indices(engine: FakeEngine) -> list[list[int]]:
     """Return the array indices of each submission."""
     return [list(job.order.array) for job in engine.jobs.values()]
-
-
-@pytest.fixture(autouse=True)
-def interrupted(engine: FakeEngine) -> None:
-    """End ``run`` at its first wait, as Ctrl-C does."""
-
-    def interrupt() -> None:
-        raise KeyboardInterrupt
-
-    engine.on_wait = interrupt
 
 
 def fail(engine: FakeEngine, state: State, **facts: Any) -> None:

@@ -14,18 +14,10 @@ from slurmslice.status.states import State
 from tests.support.fakes import FakeEngine
 from tests.support.typed import Typed
 
+pytestmark = pytest.mark.usefixtures("interrupted")
+
 COMMAND = ("--", "true", "{}")
 FILES = ("--skip-done", "--check-file", "out-{}")
-
-
-@pytest.fixture(autouse=True)
-def interrupted(engine: FakeEngine) -> None:
-    """End ``run`` at its first wait, as Ctrl-C does."""
-
-    def interrupt() -> None:
-        raise KeyboardInterrupt
-
-    engine.on_wait = interrupt
 
 
 def write(folder: Path, *keys: int, text: str = "result", age_s: float = YOUNG_S + 60) -> None:

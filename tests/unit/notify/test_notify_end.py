@@ -12,19 +12,11 @@ from slurmslice.status.states import State
 from tests.support.fakes import FakeEngine
 from tests.support.typed import Typed
 
+pytestmark = pytest.mark.usefixtures("interrupted")
+
 NEW = ("run", "-a", "0-2", "--name", "x")
 LINE = (*NEW, "-c", "2", "-t", "60", "--mail", "--mail-user", "ada@lab")
 COMMAND = ("--", "true", "{}")
-
-
-@pytest.fixture(autouse=True)
-def interrupted(engine: FakeEngine) -> None:
-    """End ``run`` at its first wait, as Ctrl-C does."""
-
-    def interrupt() -> None:
-        raise KeyboardInterrupt
-
-    engine.on_wait = interrupt
 
 
 class Mails(list[tuple[str, str, str]]):
