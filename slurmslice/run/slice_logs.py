@@ -150,11 +150,10 @@ class SliceLog:
         """
         with contextlib.ExitStack() as opened:
             file = self._open_own(opened)
-            own = file.seek(0, os.SEEK_END) if file else 0
-        moved = sum(len(section.text) for section in self.sections())
-        # The file may equal the last section: then the log is shorter by that section.
-        start = max(0, moved + own - size - MAX_SECTION_BYTES)
-        return b"".join(self.read(start))[-size:]
+            if file and (end := file.seek(0, os.SEEK_END)) >= size:
+                file.seek(end - size)
+                return file.read(size)
+        return b"".join(self.read())[-size:]
 
     def _open_own(self, opened: contextlib.ExitStack) -> BinaryIO | None:
         """Open the slice's own file; None if there is none."""

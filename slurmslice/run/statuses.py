@@ -137,7 +137,12 @@ class StatusTable(Sequence[SliceStatus]):
         line = self._lines[row]
         if line is None:
             return journal_status(self._ledger, row)
-        return line if isinstance(line, SliceStatus) else _read(line, self._ledger, row)
+        if isinstance(line, SliceStatus):
+            return line
+        status = _read(line, self._ledger, row)
+        if status.state.failed:  # decisions on failures read it again and again
+            self._lines[row] = status
+        return status
 
     def _is_decided(self, row: int) -> bool:
         """Tell if the journal's decision on a row overrides its last observed status."""
