@@ -149,7 +149,8 @@ def note_on_repairs(run: Run, to_continue: str) -> Note | None:
     lines = [f"Repair ({policy}):"]
     lines += (f"  {keys} ({one.cause}): again{_with(one.changes)}" for keys, one in due)
     lines += (f"  {keys} ({one.cause}): left, {one.reason}" for keys, one in left)
-    if due and not run.journal_state.held:
+    steward = run.journal_state.steward
+    if due and not run.journal_state.held and (steward is None or steward.ended):
         lines.append(f"To make the repairs: {to_continue}.")
     if any(one.reason == policy.limit_reason for one in repairs.left):
         more = f"slurmslice run {quote(run.record.name)} --max-attempts {policy.max_attempts + 1}"

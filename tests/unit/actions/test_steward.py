@@ -805,3 +805,20 @@ def test_a_second_steward_mails_nothing(
     typed("steward", folder, token, "901")
     typed("steward", folder, "other", "902")
     assert fakes.mails == []
+
+
+@pytest.mark.parametrize("lives", [True, False])
+def test_status_says_how_repairs_are_made_unless_the_steward_makes_them(
+    lives: bool, engine: FakeEngine, fakes: FakeStewards, typed: Typed
+) -> None:
+    """If the steward has ended, a person must type a command."""
+    typed("run", "--unattended", "--retry", "-a", "0-2", "--name", "x", "--", "true", "{}")
+    if not lives:
+        engine.end_all()
+        folder, token, _ = fakes.orders["900"].arguments
+        typed("steward", folder, token, "900")
+        typed("resubmit", "x", "0", "--state", "COMPLETED")
+    engine.end(list(engine.jobs)[-1], 0, State.NODE_FAIL, node="n1")
+    said = typed("status", "x")
+    assert typed.noted("attempts-left")[0]["repairs"]
+    assert ("or slurmslice tick x" in said) is not lives
