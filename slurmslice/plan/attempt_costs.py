@@ -19,8 +19,7 @@ DefaultTime = Callable[[ResourceRequest], int | None]
 class AttemptCosts:
     """The costs of attempts: requested CPUs and GPUs × duration.
 
-    An attempt in flight costs its time limit, because it may use all of it. Only the last attempt
-    of a slice may be in flight.
+    An attempt that is queued or in flight costs its time limit, because it may use all of it.
 
     Args:
         run: the run.
@@ -34,7 +33,7 @@ class AttemptCosts:
     def repairs(self) -> Cost:
         """Return the cost of the automatic attempts since a person submitted their slices."""
         began = {row: number for row, (number, _) in self._run.journal_state.before_repairs.items()}
-        mine = (self._last(row, after) for row, after in began.items())
+        mine = (self._last(row, after) + self._queued(row) for row, after in began.items())
         past = (
             self._past(number, seconds)
             for row, number, seconds in self._run.statuses.past_durations()
@@ -77,6 +76,13 @@ class AttemptCosts:
             return self.of(request) or NO_COST
         ((started, ended),) = run.statuses.times([row])
         return NO_COST if started is None or ended is None else Cost.of(request, ended - started)
+
+    def _queued(self, row: int) -> Cost:
+        """Return the most that a repair may cost that is queued and not submitted yet."""
+        state = self._run.journal_state
+        if row not in state.queue or row not in state.repairs_queued:
+            return NO_COST
+        return self.of(self.request(state.queue[row])) or NO_COST
 
     def _past(self, number: int, seconds: int) -> Cost:
         changes = self._run.journal_state.submissions[number].intent.changes

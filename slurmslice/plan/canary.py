@@ -11,7 +11,7 @@ from slurmslice.status.states import State
 
 def has_open_canary(run: Run) -> bool:
     """Tell if a run has a canary whose end is not recorded."""
-    return bool(run.canary) and not run.journal_state.canary_ended
+    return run.waits_for_canary
 
 
 def canary_is_done(run: Run) -> bool:

@@ -27,7 +27,7 @@ def divide_by_budget(
         if cost is None:
             return _UNKNOWN
         if not (used + cost).within(limit):
-            return f"it would exceed the budget of {limit}"
+            return f"it would exceed the budget (--budget {run.budget})"
         used += cost
         return ""
 

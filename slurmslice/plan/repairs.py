@@ -98,7 +98,7 @@ class Repairs:
 def find_repairs(run: Run) -> Repairs:
     """Decide on each failed slice of a run by its recorded policy.
 
-    A slice that a person cancelled may have failed before the cancel reached it: it is left out.
+    A slice that a person cancelled may have failed before the cancel reached it: it is left.
     If the engine or the script cannot be read, the repair is decided without its limits.
     """
     policy = repair_policy(run)
@@ -106,14 +106,15 @@ def find_repairs(run: Run) -> Repairs:
         return Repairs()
     held_by = run.journal_state.submission_of
     failed = run.statuses.rows_in(FAILED_STATES)
-    rows = [row for row in failed if not ((held := held_by(row)) and row in held.cancelled)]
-    if not rows:
+    if not failed:
         return Repairs()
     decide = _Decisions(run, policy)
     due: dict[tuple[str, tuple[tuple[str, str], ...]], list[int]] = {}
     left: dict[tuple[str, str], list[int]] = {}
-    for row in rows:
+    for row in failed:
         cause, decision = decide(row)
+        if (held := held_by(row)) and row in held.cancelled:
+            decision = Left("a person cancelled it")
         if isinstance(decision, Left):
             left.setdefault((cause, decision.reason), []).append(row)
         else:

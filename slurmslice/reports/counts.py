@@ -51,8 +51,8 @@ def counts_by_state(run: Run, among: Collection[int] | None = None) -> list[Stat
 
 def _count(run: Run, state: State, rows: list[int], requested: SliceRequests) -> StateCount:
     keys = key_ranges(run.table.keys.of(rows))
-    if state is State.WAITING and run.journal_state.held:
-        return StateCount(state, tuple(rows), keys, run.reason_of(rows[0]))
+    if state is State.WAITING and (run.journal_state.held or run.waits_for_canary):
+        return StateCount(state, tuple(rows), keys, run.reason_of(rows[-1]))
     return StateCount(
         state, tuple(rows), keys, requested.over(state, rows, frequent_reasons(run, rows))
     )

@@ -7,7 +7,7 @@ import json
 from collections.abc import Collection
 
 from slurmslice.plan.failure_causes import cause_of_row
-from slurmslice.plan.repairs import AttemptsLeft, repair_policy
+from slurmslice.plan.repairs import AttemptsLeft, repair_policy, rows_to_repair
 from slurmslice.reports.measured import elapsed_s
 from slurmslice.reports.slice_requests import SliceRequests
 from slurmslice.reports.steward import report_steward
@@ -36,7 +36,7 @@ def run_record(run: Run, rows: Collection[int] | None = None) -> Record:
         "directory": str(run.directory.path),
         "engine": run.record.engine,
         "cluster": run.record.cluster,
-        "finished": run.finished,
+        "finished": run.finished and not rows_to_repair(run),
         "steward": _steward(run),
         "max_attempts": repair_policy(run).max_attempts,
         "excluded_nodes": [

@@ -251,12 +251,26 @@ class Run:
         changed = self.journal_state.cancel_rest
         return self.record.cancel_rest if changed is None else changed
 
+    @property
+    def waits_for_canary(self) -> bool:
+        """True if the run has a canary whose end is not recorded."""
+        return bool(self.canary) and not self.journal_state.canary_ended
+
+    @property
+    def has_steward(self) -> bool:
+        """True if a steward follows the run, as far as is known."""
+        steward = self.journal_state.steward
+        return steward is not None and not steward.ended
+
     def reason_of(self, row: int) -> str:
         """Return the reason for a slice's state.
 
-        If the rest of the run is held, that is the reason why a slice waits.
+        If the rest of the run is held, or its canary is not done, that is why a slice waits.
         """
         status, held = self.statuses[row], self.journal_state.held
+        behind = self.waits_for_canary and row not in self.canary
+        if behind and status.state is State.WAITING and not held:
+            return "submitted when the canary is done"
         return held if held and status.state is State.WAITING else status.reason
 
     # -- summary -----------------------------------------------------------------------------

@@ -230,9 +230,9 @@ class FakeEngine:
 
     # -- what tests do to it -----------------------------------------------------------------
 
-    def end(self, job: str, index: int, state: State, **what: int) -> None:
+    def end(self, job: str, index: int, state: State, **what: Any) -> None:
         """Let a task end."""
-        self.jobs[job].tasks[index] = TaskReport(state, str(state), **what)  # type: ignore[arg-type]
+        self.jobs[job].tasks[index] = TaskReport(state, str(state), **what)
 
     def run(self, job: str, index: int, **what: Any) -> None:
         """Let a task run."""

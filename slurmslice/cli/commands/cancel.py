@@ -34,6 +34,8 @@ def command(words: tuple[str, ...], dry_run: bool) -> int:
     rows = keys_from_words(run, keys)
     if rows is None and not dry_run and (job := end_steward(run, "cancelled")):
         emit_note("steward-cancelled", f"Job {job}, which followed the run, is cancelled.", job=job)
+    if rows is None and dry_run and run.has_steward:
+        emit_note("would-cancel-steward", "Would cancel the job that follows the run.")
     refresh(run)
     wait_for_doubts_with_note(run)
     if dry_run:

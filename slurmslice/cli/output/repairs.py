@@ -61,10 +61,11 @@ def _budget_note(
         return
     times = [(group, group.options.time_s or default_s) for group in groups]
     costs = (Cost.of(group.options, time).times(group.slices) for group, time in times if time)
-    limit = budget_limit(budget, sum(costs, NO_COST))
-    shown = (
-        str(limit) if all(time for _, time in times) else "nothing, as long as --time is unknown"
-    )
+    first = sum(costs, NO_COST)
+    limit = budget_limit(budget, first)
+    shown = str(limit if first.gpu_s else Cost(limit.cpu_s))
+    if not all(time for _, time in times):
+        shown = "nothing, as long as --time is unknown"
     fields = {"cpu_s": limit.cpu_s, "gpu_s": limit.gpu_s}
     yield Note("repair-budget", f"budget of repairs: {shown}", fields)
 
@@ -147,10 +148,10 @@ def note_on_repairs(run: Run, to_continue: str) -> Note | None:
     due = [(_keys(run, one.rows), one) for one in repairs.due]
     left = [(_keys(run, one.rows), one) for one in repairs.left]
     lines = [f"Repair ({policy}):"]
-    lines += (f"  {keys} ({one.cause}): again{_with(one.changes)}" for keys, one in due)
+    held = "not now, because the run is held: " if run.journal_state.held else ""
+    lines += (f"  {keys} ({one.cause}): {held}again{_with(one.changes)}" for keys, one in due)
     lines += (f"  {keys} ({one.cause}): left, {one.reason}" for keys, one in left)
-    steward = run.journal_state.steward
-    if due and not run.journal_state.held and (steward is None or steward.ended):
+    if due and not (run.journal_state.held or run.has_steward):
         lines.append(f"To make the repairs: {to_continue}.")
     if any(one.reason == policy.limit_reason for one in repairs.left):
         more = f"slurmslice run {quote(run.record.name)} --max-attempts {policy.max_attempts + 1}"

@@ -59,7 +59,9 @@ def notes_on_silence(polled: PollResult) -> Iterator[Note]:
 
 def _waiting_beside_running(run: Run) -> str:
     """Return the message on queued slices while others are in flight; empty if there are none."""
-    if run.journal_state.held or not (run.journal_state.queue and run.submissions_in_flight()):
+    if run.journal_state.held or run.has_steward:
+        return ""
+    if not (run.journal_state.queue and run.submissions_in_flight()):
         return ""
     return f"{waiting_message(run)} If one of them is running already, there is nothing to do."
 
@@ -135,6 +137,8 @@ def _after_hold(run: Run, any_failed: bool) -> str:
 def _after_failures(run: Run, failed: Sequence[State]) -> str:
     name, directory = quote(run.record.name), _place_to_repair(run)
     where = f"Repair:      {directory}\n" if directory else ""
+    if run.has_steward and rows_to_repair(run):  # a person's resubmit would begin a new ladder
+        return f"See why:     slurmslice logs {name} -- {_first_key(run)}"
     lines = [f"slurmslice resubmit {name}{choice}" for choice in _resubmit_choices(failed)]
     waiting = _how_to_submit_waiting(run)
     return (
@@ -212,11 +216,12 @@ def run_exit_code(run: Run) -> int:
     """Return the exit code of a run.
 
     It is 0 if every slice is done, 1 if the run is finished otherwise, 6 if its own rule holds
-    slices or their further attempts or has cancelled them, and 4 if it is not finished.
+    slices or their further attempts or has cancelled them, and 4 if it is not finished: slices have
+    not ended, or its policy repairs some that failed.
     """
     is_over = run.finished and not rows_to_repair(run)
     if run.journal_state.held and (run.journal_state.rest_cancelled or not is_over):
         return HELD
-    if not run.finished:
+    if not is_over:
         return HELD if stop_reason(run) else NOT_FINISHED
     return 0 if run.succeeded else 1

@@ -84,7 +84,7 @@ def _what_it_does(report: StewardReport) -> str:
     if report.state == "runs":
         return f"{job}, and looks at it now."
     starts = f", not before {local_time(report.not_before)}" if report.not_before else ""
-    waits_for = report.last.waits_for if report.last else "a slice fails or a job has ended"
+    waits_for = (report.last and report.last.waits_for) or "a slice fails or a job has ended"
     held = " It is held: scontrol release lets it go on." if "Held" in report.why else ""
     return f"{job}. It looks next when {waits_for}{starts}.{held}"
 

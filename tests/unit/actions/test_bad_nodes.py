@@ -46,7 +46,7 @@ def end(engine: FakeEngine, job: str, rows: range, state: State, node: str, star
     for row in rows:
         times = {"started_at": start, "ended_at": start + 5}
         failed = {"exit_code": 1} if state is State.FAILED else {}
-        engine.end(job, row, state, node=node, **times, **failed)  # type: ignore[arg-type]
+        engine.end(job, row, state, node=node, **times, **failed)
 
 
 def sicken(engine: FakeEngine, job: str = "100") -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from slurmslice.engines.protocol import SubmitRequest, TaskLimits
-from slurmslice.errors import SubmissionRejectedError
+from slurmslice.errors import SubmissionRejectedError, SubmitLimitError
 from slurmslice.run.directory import RunDirectory
 from slurmslice.run.journal import Event, PolicyChanged, Queued
 from slurmslice.script.progress_lines import SlotProgress
@@ -500,3 +500,59 @@ def test_a_preview_tells_the_budget(typed: Typed) -> None:
     typed("run", *LINE, "--retry", "--budget", "2x", "--dry-run", *COMMAND)
     (found,) = typed.noted("repair-budget")
     assert found["cpu_s"] == 2 * 3 * 3600
+
+
+def test_repairs_that_wait_in_the_queue_are_charged(typed: Typed, engine: FakeEngine) -> None:
+    """Slurm accepts nothing for now; later steps see what is queued already."""
+    made(typed, "--retry", "--budget", "1h")  # an attempt may use 1 CPU hour
+
+    def refuse(_: SubmitRequest) -> None:
+        raise SubmitLimitError("the queue is full")
+
+    engine.on_submit = refuse
+    for index in range(3):
+        engine.end("100", index, State.OUT_OF_MEMORY)
+        typed("tick", "x")
+    assert [event.rows for event in recorded(typed, Queued) if event.cause] == ["0"]
+    assert left_by_budget(typed) == ["1-2"]
+
+
+def test_a_run_is_not_finished_while_a_repair_is_due(typed: Typed, engine: FakeEngine) -> None:
+    """Exit code 4 and ``finished`` agree; without a repair that is due it is 1."""
+    made(typed, "--retry")
+    engine.end("100", 0, State.OUT_OF_MEMORY)
+    for index in (1, 2):
+        engine.end("100", index, State.COMPLETED)
+    typed("status", "x", "--exit-code")
+    assert typed.code == 4
+    assert typed.json("status", "x")["finished"] is False
+    typed("tick", "x")
+    engine.end("101", 0, State.FAILED, exit_code=1)
+    typed("status", "x", "--exit-code")
+    assert typed.code == 1
+    assert typed.json("status", "x")["finished"] is True
+
+
+def test_a_slice_that_a_person_cancelled_is_left_with_that_reason(
+    typed: Typed, engine: FakeEngine
+) -> None:
+    """It ran out of memory before the cancel reached it."""
+    made(typed, "--retry")
+    typed("cancel", "x", "0")
+    fail(engine, State.OUT_OF_MEMORY)
+    (left,) = noted(typed)["not_repaired"]
+    assert (left["keys"], left["cause"]) == ("0", "oom")
+    assert "cancelled" in left["reason"]
+    typed("tick", "x")
+    assert len(engine.jobs) == 1
+
+
+def test_status_promises_no_repair_of_a_held_run(typed: Typed, engine: FakeEngine) -> None:
+    """A person decides first."""
+    made(typed, "--retry", "--max-failures", "1")
+    engine.end("100", 0, State.FAILED, exit_code=1)
+    engine.end("100", 1, State.OUT_OF_MEMORY)
+    typed("tick", "x")
+    said = typed("status", "x")
+    assert len(engine.jobs) == 1
+    assert "1 (oom): not now, because the run is held" in said

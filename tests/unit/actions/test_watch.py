@@ -97,7 +97,8 @@ def test_failures_are_neither_resubmitted_nor_held(
     engine.on_wait = engine.end_all
     then = written(run.directory.path)
     typed("watch", "demo")
-    assert typed.code == 1
+    # A repair is due; but nobody knows the time limit, so it cannot grow.
+    assert typed.code == (1 if state is State.TIMEOUT else 4)
     assert (engine.held, len(engine.jobs)) == ([], 1)
     assert written(run.directory.path) == then
 
