@@ -6,7 +6,8 @@ import re
 
 from slurmslice.errors import BadInputError
 
-_ADDRESS = re.compile(r"[^@\s,<>]+(@[^@\s,<>]+)?(,[^@\s,<>]+(@[^@\s,<>]+)?)*")
+_ONE = r"[A-Za-z0-9_][A-Za-z0-9._%+~-]*(@[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?)?"
+_ADDRESS = re.compile(f"{_ONE}(,{_ONE})*")
 
 
 def check_address(text: str) -> None:
@@ -15,7 +16,7 @@ def check_address(text: str) -> None:
     Raises:
         BadInputError: there is none (``no-mail-address``), or it cannot be one.
     """
-    if not (_ADDRESS.fullmatch(text) and text.isprintable()):
+    if not _ADDRESS.fullmatch(text):
         raise BadInputError(
             f"{text!r} is no address for mail." if text else "--mail needs an address.",
             "Add --mail-user NAME@HOST, or set mail-user in [sbatch] of your settings.",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 from slurmslice.errors import OnEndError, SlurmsliceError
 from slurmslice.notes import Note
@@ -15,7 +14,7 @@ from slurmslice.reports.records import run_record
 from slurmslice.run.journal import EndTold
 from slurmslice.run.run import Run
 from slurmslice.settings.mail_settings import read_mail_settings
-from slurmslice.system.process import run_program
+from slurmslice.system.process import run_hook
 
 _COMMAND_TIMEOUT_S = 300.0
 
@@ -60,10 +59,12 @@ def _tell(run: Run, way: str, tell: Callable[[], str]) -> Iterator[Note]:
         run.decide(EndTold(way, run.clock()))
     try:
         told = tell()
-    except SlurmsliceError as why:
+    except BaseException as why:
         with run.directory.lock("run"):
             run.reload()
             run.decide(EndTold(way, run.clock(), failed=True))
+        if not isinstance(why, SlurmsliceError):
+            raise
         message = f"{why.message} The next command that follows the run tries it again."
         yield Note("end-not-told", message, {"way": way})
     else:
@@ -74,7 +75,7 @@ def _mail(
     run: Run, next_step: str, stopped: str, mail_by_job: Callable[[str, str], None] | None
 ) -> str:
     to = run.record.request["mail-user"]
-    settings = read_mail_settings(Path(run.record.work_dir))
+    settings = read_mail_settings()
     message = end_message(run, stopped, next_step)
     if mail_by_job and not settings.smtp_host:
         mail_by_job(message.subject, to)
@@ -89,13 +90,10 @@ def _call(run: Run) -> str:
     Raises:
         OnEndError: it did not exit with 0.
     """
-    command = run.record.on_end
     status = json.dumps(run_record(run)).encode()
-    done = run_program(
-        ["bash", "-c", command], timeout=_COMMAND_TIMEOUT_S, data=status, cwd=run.record.work_dir
-    )
-    if done.returncode != 0:
-        why = "did not end within 5 minutes" if done.timed_out else f"exited {done.returncode}"
-        said = done.stderr.strip().splitlines()
-        raise OnEndError(f"--on-end {why}{': ' + said[-1] if said else ''}.")
+    argv = ("bash", "-c", run.record.on_end)
+    code, said = run_hook(argv, data=status, timeout=_COMMAND_TIMEOUT_S, cwd=run.record.work_dir)
+    if code != 0:
+        why = "did not end within 5 minutes" if code is None else f"exited {code}"
+        raise OnEndError(f"--on-end {why}{': ' + said if said else ''}.")
     return "--on-end was called."

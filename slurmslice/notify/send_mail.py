@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import os
 import shutil
@@ -38,17 +39,20 @@ def send_mail(message: EndMessage, to: str, settings: MailSettings) -> None:
     Raises:
         MailError: this machine has no way of mail, or it did not accept the mail.
     """
-    mail = _compose(message, to, settings)
-    match mail_way(settings):
-        case "smtp":
-            _by_smtp(mail, settings)
-        case "sendmail":
-            _by_sendmail(mail)
-        case _:
-            raise MailError(
-                "This machine has no sendmail, and [mail] names no SMTP server: no mail was sent.",
-                "Set smtp-host in [mail] of ~/.config/slurmslice/config.toml.",
-            )
+    try:
+        mail = _compose(message, to, settings)
+        match mail_way(settings):
+            case "smtp":
+                _by_smtp(mail, settings)
+            case "sendmail":
+                _by_sendmail(mail)
+            case _:
+                raise MailError(
+                    "No mail was sent: [mail] names no SMTP server, and there is no sendmail.",
+                    "Set smtp-host in [mail] of ~/.config/slurmslice/config.toml.",
+                )
+    except (ValueError, AttributeError, LookupError) as why:  # of email and smtplib, for odd texts
+        raise MailError(f"[mail] or the address cannot be used ({type(why).__name__}).") from why
 
 
 def _compose(message: EndMessage, to: str, settings: MailSettings) -> EmailMessage:
@@ -65,10 +69,14 @@ def _compose(message: EndMessage, to: str, settings: MailSettings) -> EmailMessa
 
 def _by_smtp(mail: EmailMessage, settings: MailSettings) -> None:
     try:
-        with _connect(settings) as server:
+        server = _connect(settings)
+        try:
             if settings.user:
                 server.login(settings.user, settings.password())
             refused = server.send_message(mail)
+        finally:
+            with contextlib.suppress(OSError, smtplib.SMTPException):  # it has the mail, or not
+                server.quit()
     except (OSError, smtplib.SMTPException) as why:
         raise MailError(f"The mail was not accepted by {settings.smtp_host}: {why}.") from why
     if refused:

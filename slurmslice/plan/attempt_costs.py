@@ -33,13 +33,17 @@ class AttemptCosts:
     def repairs(self) -> Cost:
         """Return the cost of the automatic attempts since a person submitted their slices."""
         began = {row: number for row, (number, _) in self._run.journal_state.before_repairs.items()}
-        mine = (self._last(row, after) + self._queued(row) for row, after in began.items())
-        past = (
-            self._past(number, seconds)
-            for row, number, seconds in self._run.statuses.past_durations()
-            if row in began and number > began[row]
-        )
-        return sum(past, sum(mine, NO_COST))
+        used = sum((self._last(row, after) + self._queued(row) for row, after in began.items()),
+                   NO_COST)  # fmt: skip
+        unknown = {row: len(self._run.journal_state.repairs.get(row, ())) - 1 for row in began}
+        for row, number, seconds in self._run.statuses.past_durations():
+            if row in began and number > began[row]:
+                used += self._past(number, seconds)
+                unknown[row] -= 1
+        for row, number in unknown.items():  # states.tsv was lost: they may have used their limit
+            if number > 0:
+                used += (self.of(self.request(self._run.request_of(row))) or NO_COST).times(number)
+        return used
 
     def all_attempts(self) -> Cost:
         """Return the cost of all attempts, as far as their durations are known."""

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from slurmslice.errors import BadInputError
+from slurmslice.policy.causes import CAUSES, EXIT_CAUSES
 
 LOG_TAIL_BYTES = 64 << 10
 """Only so much of the end of a log is searched."""
 
-CAUSE_FORM = "NAME=PATTERN, as in --cause 'licence=no licence is free'"
+CAUSE_FORM = "NAME=TEXT, as in --cause 'licence=no licence is free'"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,22 +26,39 @@ class LogCause:
     Attributes:
         name: its name, as rules take it.
         texts: texts of the log, each of which shows the cause.
-        pattern: a regular expression for such a text; None for none.
+        parts: parts of a line that also shows it, in order; empty for none.
     """
 
     name: str
     texts: tuple[bytes, ...] = ()
-    pattern: re.Pattern[bytes] | None = None
+    parts: tuple[bytes, ...] = ()
 
     def last_place(self, log: bytes) -> int:
         """Return the place of its last text in a log; -1 if there is none."""
         places = [log.rfind(text) for text in self.texts]
-        if self.pattern:
-            places += [match.start() for match in self.pattern.finditer(log)]
-        return max(places, default=-1)
+        return max([*places, self._last_line(log)])
+
+    def _last_line(self, log: bytes) -> int:
+        """Return the place of the last line with all parts in order; -1 if there is none."""
+        found, place = -1, 0
+        for line in re.split(rb"(?<=[\r\n])", log) if self.parts else ():
+            if self._is_in(line):
+                found = place
+            place += len(line)
+        return found
+
+    def _is_in(self, line: bytes) -> bool:
+        end = 0
+        for part in self.parts:
+            at = line.find(part, end)
+            if at < 0:
+                return False
+            end = at + len(part)
+        return True
 
 
-# Fixed texts: to search 64 KiB for them takes a hundredth of the time of regular expressions.
+# Fixed texts: to search 64 KiB for them takes a hundredth of the time of regular expressions, and
+# no text makes the search endless.
 KNOWN_CAUSES = (
     LogCause(
         "cuda-oom",
@@ -81,44 +99,34 @@ module systems, in English."""
 
 
 def parse_causes(texts: Iterable[str]) -> tuple[LogCause, ...]:
-    """Parse a person's causes, ``NAME=PATTERN``. A later one replaces an earlier one of its name.
+    """Parse a person's causes, ``NAME=TEXT``. A later one replaces an earlier one of its name.
+
+    ``*`` in a text stands for any characters in a line.
 
     Raises:
-        BadInputError: a text has another form (``bad-cause``), or its pattern is no regular
-            expression of Python or matches everything (``bad-pattern``).
+        BadInputError: a text has another form, or a name has a meaning already (``bad-cause``).
     """
     return tuple({cause.name: cause for cause in map(_parse_cause, texts)}.values())
 
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
+_TAKEN = frozenset({*CAUSES, *EXIT_CAUSES.values(), "exit", "signal", "bad-node"})
+"""Words with a meaning of their own, which no log may give to a slice."""
 
 
 def _parse_cause(text: str) -> LogCause:
-    name, _, pattern = (part.strip() for part in text.partition("="))
-    if not _NAME.fullmatch(name) or not pattern:
+    name, _, match = (part.strip() for part in text.partition("="))
+    parts = tuple(part.encode("utf-8", "surrogateescape") for part in match.split("*") if part)
+    if not _NAME.fullmatch(name) or not parts or name in _TAKEN:
+        taken = f"{name} has a meaning already. " if name in _TAKEN else ""
         raise BadInputError(
             f"{text!r} is not a cause.",
-            f"Write {CAUSE_FORM}. A name has small letters, digits and -.",
+            f"{taken}Write {CAUSE_FORM}. A name has small letters, digits and -; * stands for any "
+            "characters in a line.",
             code="bad-cause",
             value=text,
         )
-    try:
-        compiled = re.compile(pattern.encode("utf-8", "surrogateescape"))
-    except (re.error, OverflowError, RecursionError) as why:
-        raise _bad_pattern(name, pattern, str(why)) from why
-    if compiled.search(b""):
-        raise _bad_pattern(name, pattern, "it matches an empty log")
-    return LogCause(name, pattern=compiled)
-
-
-def _bad_pattern(name: str, pattern: str, why: str) -> BadInputError:
-    return BadInputError(
-        f"The pattern of the cause {name} cannot be used: {why}.",
-        "Write a text of the log; put \\ before ( ) [ ] { } . * + ? ^ $ | and \\.",
-        code="bad-pattern",
-        cause=name,
-        value=pattern,
-    )
+    return LogCause(name, parts=parts)
 
 
 @lru_cache(maxsize=8)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from slurmslice.errors import BadInputError
-from slurmslice.system.config_files import SITE_FILE, settings_files
+from slurmslice.system.config_files import SITE_FILE, user_file
 from slurmslice.system.files import read_file
 from slurmslice.system.process import run_program
 
@@ -118,14 +118,16 @@ def _value(key: str, value: object, where: str) -> object:
     )
 
 
-def read_mail_settings(folder: Path) -> MailSettings:
-    """Read ``[mail]`` of the site's file, the user's and a folder's; a later one counts more.
+def read_mail_settings() -> MailSettings:
+    """Read ``[mail]`` of the site's file and of the user's, which counts more.
+
+    A folder's file has none: another user may have written it, and would get the password.
 
     Raises:
         BadInputError: as ``parse_mail_table``, or a file is not TOML.
     """
     found: dict[str, object] = {}
-    for path in (SITE_FILE, *settings_files(folder)):
+    for path in (SITE_FILE, user_file()):
         if path.exists():
             found |= parse_mail_table(_mail_table(path), str(path))
     return MailSettings(**found)  # type: ignore[arg-type]

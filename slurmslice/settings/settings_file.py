@@ -33,7 +33,7 @@ class ValueKind(StrEnum):
     TEXT = "a text or a number"
     TEXTS = "a list of texts, or a table"
     RULES = "a table of causes, each with a text of steps or a list of them"
-    CAUSES = 'a table of names, each with match = "PATTERN"'
+    CAUSES = 'a table of names, each with match = "TEXT"'
     WORDS = "a list of words, or a text for the shell"
 
 

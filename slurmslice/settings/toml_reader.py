@@ -8,6 +8,7 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from slurmslice import sbatch
 from slurmslice.errors import BadInputError
@@ -23,6 +24,7 @@ from slurmslice.settings.settings_file import (
     ValueKind,
 )
 from slurmslice.spec import per_slice_options
+from slurmslice.system.config_files import FOLDER_FILE
 
 
 def parse_settings(data: bytes, file: str, keys: KnownKeys) -> SettingsFile:
@@ -39,6 +41,13 @@ def parse_settings(data: bytes, file: str, keys: KnownKeys) -> SettingsFile:
     """
     tree = _parse(data, file)
     mail = _table(tree.pop("mail", {}), f"{file}: [mail]")
+    if mail and Path(file).name == FOLDER_FILE:
+        raise BadInputError(
+            f"{file} has a table [mail]. It counts only in your own settings.",
+            "Move it to ~/.config/slurmslice/config.toml.",
+            code="mail-in-folder",
+            path=file,
+        )
     parse_mail_table(mail, file)  # its values are read when mail is sent
     profiles = _table(tree.pop("profile", {}), f"{file}: profile")
     return SettingsFile(
@@ -253,7 +262,7 @@ def _rules(raw: object) -> SettingValue | None:
 
 
 def _causes(raw: object) -> SettingValue | None:
-    """Return ``NAME=PATTERN`` for each table of causes; None if it is no such table."""
+    """Return ``NAME=TEXT`` for each table of causes; None if it is no such table."""
     if not isinstance(raw, dict):
         return None
     return _all([_cause(name, one) for name, one in raw.items()])

@@ -25,6 +25,9 @@ _ENDINGS = frozenset(
 )
 """The endings of code and of settings. Results and data have others: txt, csv, json, h5 …"""
 
+_WRITTEN = re.compile(r">[>|&]?\s*[^\s;&|()<>]+")
+"""A redirection into a file: the command writes it, so it is no code."""
+
 _EQUALS = re.compile(r"^[^=/]*=")
 
 
@@ -76,7 +79,7 @@ def words_of_script(script: str) -> Iterator[str]:
     """
     for line in script.splitlines():
         if not line.lstrip().startswith("#"):
-            for word in possible_paths(line):
+            for word in possible_paths(_WRITTEN.sub(" ", line)):
                 yield word
                 if shorter := _EQUALS.sub("", word, count=1):
                     yield shorter

@@ -65,7 +65,7 @@ class RunSpec:
             ``render``).
         retry: failed slices are repaired by cause, with the default ladders.
         on: the person's rules for causes, ``CAUSE=STEPS``; checked.
-        cause: the person's named causes, ``NAME=PATTERN``; checked.
+        cause: the person's named causes, ``NAME=TEXT``; checked.
         budget: the budget of automatic attempts, as typed; checked; empty for none.
         allow_changed: a slice is repaired also if its code has changed since its last attempt.
         mail: one mail tells the end of the run; ``request`` has its address (``mail-user``).

@@ -8,12 +8,19 @@ from pathlib import Path
 SITE_FILE = Path("/etc/slurmslice.toml")
 """The file of the cluster's administrators. It may be absent."""
 
+FOLDER_FILE = "slurmslice.toml"
+"""The name of a folder's settings file. The folder may be another user's."""
 
-def settings_files(folder: Path = Path()) -> list[Path]:
-    """Return the existing settings files, the lowest layer first: the user's, the folder's.
+
+def user_file() -> Path:
+    """Return the user's own settings file, which may be absent.
 
     Source: XDG Base Directory Specification.
     """
     home = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
-    candidates = (Path(home) / "slurmslice" / "config.toml", folder / "slurmslice.toml")
-    return [file for file in candidates if file.exists()]
+    return Path(home) / "slurmslice" / "config.toml"
+
+
+def settings_files(folder: Path = Path()) -> list[Path]:
+    """Return the existing settings files, the lowest layer first: the user's, the folder's."""
+    return [file for file in (user_file(), folder / FOLDER_FILE) if file.exists()]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -39,7 +40,6 @@ def run_program(
     timeout: float,
     env: Mapping[str, str] | None = None,
     data: bytes | None = None,
-    cwd: str | None = None,
 ) -> ProgramResult:
     """Run a program until it ends or the time-out (seconds) is over, with ``data`` as its stdin.
 
@@ -53,7 +53,6 @@ def run_program(
             **stdin,
             capture_output=True,
             timeout=timeout,
-            cwd=cwd,
             env=None if env is None else dict(env),
             start_new_session=True,
             check=False,
@@ -64,6 +63,44 @@ def run_program(
         return ProgramResult(tuple(argv), None, "", f"{argv[0]}: {why.strerror}", missing=True)
     return ProgramResult(tuple(argv), done.returncode, _text(done.stdout), _text(done.stderr))
 
+
+def run_hook(
+    argv: Sequence[str], *, data: bytes, timeout: float, cwd: str
+) -> tuple[int | None, str]:
+    """Run a person's command until it ends, and return its exit code and its last words.
+
+    Its output is kept in no memory, and what it leaves in the background is not waited for.
+
+    Args:
+        argv: the command.
+        data: its standard input.
+        timeout: seconds; then its process group is killed, and the exit code is None.
+        cwd: its working directory.
+    """
+    with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as said:
+        given.write(data)
+        given.seek(0)
+        null = subprocess.DEVNULL
+        try:
+            child = subprocess.Popen(
+                list(argv), stdin=given, stdout=null, stderr=said, cwd=cwd, start_new_session=True
+            )
+        except OSError as why:
+            return 127, f"{cwd}: {why.strerror}"
+        try:
+            code: int | None = child.wait(timeout)
+        except BaseException as why:
+            os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
+            if not isinstance(why, subprocess.TimeoutExpired):
+                raise
+            code = None
+        said.seek(max(0, said.seek(0, os.SEEK_END) - _LAST_WORDS))
+        lines = _text(said.read()).strip().splitlines()
+        return code, lines[-1] if lines else ""
+
+
+_LAST_WORDS = 2000
 
 _SET_PDEATHSIG, _SET_CHILD_SUBREAPER = 1, 36
 """Operations of prctl(2)."""

@@ -27,6 +27,7 @@ class MailServer:
         certificate: the file of its certificate and key.
         tls: it speaks TLS from the beginning.
         refuses: it refuses each mail.
+        farewell: its answer to QUIT.
         port: its port.
         mails: the mails that it accepted.
         logins: the names and passwords, as base64 decodes them.
@@ -35,6 +36,7 @@ class MailServer:
     certificate: Path
     tls: bool = False
     refuses: bool = False
+    farewell: str = "221 bye"
     port: int = 0
     mails: list[EmailMessage] = field(default_factory=list)
     logins: list[bytes] = field(default_factory=list)
@@ -109,7 +111,7 @@ class _Session:
             case b"STARTTLS":
                 return "220 go on"
             case b"QUIT":
-                return "221 bye"
+                return self.server.farewell
             case b"AUTH":
                 self.server.logins.append(base64.b64decode(rest.split()[-1]))
                 return "235 welcome"

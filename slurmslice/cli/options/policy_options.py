@@ -44,9 +44,9 @@ POLICY_OPTIONS: tuple[Callable[..., Any], ...] = (
         "since their attempt. Without it such slices are left.",
     ),
     click.option(
-        "--cause", multiple=True, metavar="NAME=PATTERN",
-        help="Name a cause for --on. A slice that fails has it if the end of its log matches the "
-        "pattern, a regular expression.",
+        "--cause", multiple=True, metavar="NAME=TEXT",
+        help="Name a cause for --on. A slice that fails has it if the end of its log has the "
+        "text. * stands for any characters in a line.",
     ),
     click.option(
         "--mail", is_flag=True,

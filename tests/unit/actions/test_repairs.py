@@ -369,7 +369,7 @@ def test_the_end_of_a_log_names_the_cause(
     typed: Typed, engine: FakeEngine, text: str | None, cause: str
 ) -> None:
     """It is read once, at the end of the slice, and kept; only a rule that names it repairs it."""
-    made(typed, "--retry", "--on", "failed=again", "--cause", "licence=no licen[cs]e")
+    made(typed, "--retry", "--on", "failed=again", "--cause", "licence=no licen*e")
     log = typed.folder / "runs" / "x" / "submissions" / "001" / "logs" / "0.log"
     log.parent.mkdir(exist_ok=True)
     if text is not None:
@@ -413,7 +413,7 @@ def test_a_hang_is_left_by_default(
     ("options", "code"),
     [
         (("--cause", "licence"), "bad-cause"),
-        (("--cause", "licence=("), "bad-pattern"),
+        (("--cause", "node=hello"), "bad-cause"),
         (("--on", "licence=again"), "unknown-cause"),
     ],
 )
@@ -556,3 +556,17 @@ def test_status_promises_no_repair_of_a_held_run(typed: Typed, engine: FakeEngin
     said = typed("status", "x")
     assert len(engine.jobs) == 1
     assert "1 (oom): not now, because the run is held" in said
+
+
+def test_a_budget_does_not_forget_attempts_with_their_states(
+    typed: Typed, engine: FakeEngine
+) -> None:
+    """``states.tsv`` was lost: each attempt of unknown duration may have used its limit."""
+    made(typed, "--on", "exit:3=again", "--budget", "2.5h")  # an attempt may use 1 CPU hour
+    for _ in range(4):
+        fail(engine, State.FAILED, exit_code=3, started_at=1000, ended_at=4600)
+        typed("tick", "x")
+    assert indices(engine)[1:] == [[0], [0]]
+    (typed.folder / "runs" / "x" / "states.tsv").unlink()
+    typed("tick", "x")
+    assert len(engine.jobs) == 3

@@ -243,3 +243,13 @@ def test_automatic_repair_stops_if_the_code_has_changed(
     assert "--allow-changed" in project.stderr
     project("run", "x", "--allow-changed")
     assert len(engine.jobs) > 4
+
+
+@pytest.mark.parametrize(
+    "text", ["echo $SLICE >> progress; exit 1", "date >progress", "x | tee /dev/stderr >| progress"]
+)
+def test_what_a_command_writes_is_no_code(project: Typed, engine: FakeEngine, text: str) -> None:
+    """Results and streams change; that stops no repair."""
+    (project.folder / "progress").write_text("start\n")
+    ran(project, engine, "--name", "x", "-a", "0-3", "--shell", text)
+    assert set(recorded(project)[0].code.files) == {"script.sh"}

@@ -781,7 +781,10 @@ def test_the_steward_mails_the_end_once(
     monkeypatch.setattr(
         "slurmslice.notify.notify_end.send_mail", lambda message, to, _: sent.append(to)
     )
-    (typed.folder / "slurmslice.toml").write_text(settings)
+    config = typed.folder / "config" / "slurmslice"
+    config.mkdir(parents=True)
+    (config / "config.toml").write_text(settings)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(config.parent))
     line = ("--mail", "--mail-user", "ada@lab", "-a", "0-2", "--name", "x", "--", "true", "{}")
     typed("run", "--unattended", *line)
     folder, token = str(typed.folder / "runs" / "x"), token_of(fakes.orders["900"])

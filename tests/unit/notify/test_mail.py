@@ -13,6 +13,8 @@ from slurmslice.notify.address import check_address
 from slurmslice.notify.end_message import EndMessage
 from slurmslice.notify.send_mail import mail_way, send_mail
 from slurmslice.settings.mail_settings import MailSettings, parse_mail_table
+from slurmslice.settings.settings_file import KnownKeys
+from slurmslice.settings.toml_reader import parse_settings
 from tests.support.mail_server import MailServer, make_certificate
 
 MESSAGE = EndMessage("x: 2 of 3 done, 1 failed", "Failures:\n  1  exit:3: <b>é\udcff\n.\nend\n")
@@ -151,7 +153,10 @@ def test_addresses(text: str) -> None:
     check_address(text)
 
 
-@pytest.mark.parametrize("text", ["", "a b@c", "a@b\nBcc: c@d", "a@b,", "<a@b>", "@b", "a@b\0"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "a b@c", "a@b\nBcc: c@d", "a@b,", "<a@b>", "@b", "a@b\0", "a@[b", "=?u?q?x?=@b", "é@b"],
+)
 def test_a_wrong_address_is_refused(text: str) -> None:
     """No text adds a header or another recipient."""
     with pytest.raises(BadInputError) as refused:
@@ -177,3 +182,34 @@ def test_a_wrong_table_is_refused(table: dict[str, object], code: str) -> None:
         parse_mail_table(table, "config.toml")
     assert refused.value.code == code
     assert "config.toml: [mail]" in refused.value.message
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"smtp_host": "a..b"},
+        {"smtp_host": "a" * 100 + ".org"},
+        {"sender": "a@[b"},
+        {"user": "ä", "password_command": ("echo", "ä")},
+    ],
+)
+def test_odd_settings_are_an_error_of_the_mail(server: MailServer, odd: dict[str, object]) -> None:
+    """No text of a person ends in a traceback."""
+    with pytest.raises(MailError):
+        send_mail(MESSAGE, "ada@lab", settings(server, **odd))
+
+
+def test_a_server_that_has_the_mail_may_end_oddly(server: MailServer) -> None:
+    """The mail counts as sent, so it is not sent twice."""
+    server.farewell = "421 away"
+    send_mail(MESSAGE, "ada@lab", settings(server))
+    assert len(server.mails) == 1
+
+
+def test_another_users_folder_chooses_no_server(tmp_path: Path) -> None:
+    """It would get the password. The person's own file may have the table."""
+    text = b'[mail]\nsmtp-host = "x"\n'
+    with pytest.raises(BadInputError) as refused:
+        parse_settings(text, "slurmslice.toml", KnownKeys({}, {}))
+    assert refused.value.code == "mail-in-folder"
+    parse_settings(text, "config.toml", KnownKeys({}, {}))

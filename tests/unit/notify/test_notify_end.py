@@ -147,3 +147,29 @@ def test_mail_without_an_address_makes_no_run(typed: Typed, address: tuple[str, 
     typed(*NEW, "--mail", *address, *COMMAND)
     assert (typed.code, typed.error) == (2, "no-mail-address")
     assert not (typed.folder / "runs" / "x").exists()
+
+
+@pytest.mark.parametrize("text", ["yes | head -c 20000000 >&2; exit 3", "sleep 60 & exit 3"])
+def test_a_command_may_say_much_and_leave_processes(
+    typed: Typed, engine: FakeEngine, text: str
+) -> None:
+    """Its output is in no memory, and only the command itself is waited for."""
+    engine.on_wait = engine.end_all
+    typed(*NEW, "--on-end", text, *COMMAND)
+    assert (typed.code, typed.noted("end-not-told")) == (0, [{"way": "on-end"}])
+
+
+def test_a_kill_while_a_command_runs_tells_the_end_again(
+    typed: Typed, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C ends the command, and the next follower calls it."""
+
+    def interrupted_hook(*_: object, **__: object) -> tuple[int, str]:
+        raise KeyboardInterrupt
+
+    engine.on_wait = engine.end_all
+    with monkeypatch.context() as patch:
+        patch.setattr("slurmslice.notify.notify_end.run_hook", interrupted_hook)
+        typed(*NEW, "--on-end", "echo x >> told", *COMMAND)
+    typed("tick", "x")
+    assert (typed.folder / "told").read_text() == "x\n"
