@@ -88,7 +88,8 @@ def test_hostile_keys_arrive_byte_for_byte(site: Site, workplace: Path) -> None:
     keys.write_bytes(b"".join(key + b"\0" for key in HOSTILE))
     write(site, workplace / "say.py", "import os, sys\nargv, env = map(os.fsencode, "
           "(sys.argv[1], os.environ['SLICE']))\nassert argv == env\n"
-          "open('got.' + os.environ['SLICE_ROW'], 'wb').write(argv)\n")  # fmt: skip
+          "open('got.' + os.environ['SLICE_ROW'], 'wb').write(argv)\n"
+          "print('a log without output is removed')\n")  # fmt: skip
     ran = site.slurmslice(
         "run", "--slices-from", "keys", "-0", "--interval", "1", "--",
         "/usr/bin/python3", "say.py", "{}", cwd=workplace,
