@@ -67,6 +67,7 @@ def column(table: SliceTable, name: str) -> list[bytes]:
 # -- from input to output -------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_from_a_table_to_the_command_and_back(here: Here) -> None:  # noqa: F811
     """The command gets 10,000 values of a CSV file through script and bash unchanged.
 
@@ -304,6 +305,7 @@ def failed(new_run: NewRun, engine: FakeEngine) -> Run:
     return new_run(table)
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_output_is_printable_and_complete(failed: Run, engine: FakeEngine, typed: Typed) -> None:
     """Each verb prints 10,000 keys without a control character; JSON and table lose no byte."""
     typed("submit", "demo")
@@ -334,6 +336,7 @@ def test_each_slice_has_a_log_file_of_its_own() -> None:
     assert max(Counter(folders).values()) <= MAX_LOGS_PER_FOLDER
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_logs_are_found_by_any_key(new_run: NewRun, typed: Typed) -> None:
     """``logs KEY`` shows the output of that slice for any key."""
     run = new_run(SliceTable(list(map(os.fsdecode, CORPUS))))
