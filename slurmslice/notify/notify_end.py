@@ -10,6 +10,7 @@ from slurmslice.notes import Note
 from slurmslice.notify.end_message import end_message
 from slurmslice.notify.send_mail import send_mail
 from slurmslice.plan.canary_phase import stop_reason
+from slurmslice.plan.repairs import rows_to_repair
 from slurmslice.reports.records import run_record
 from slurmslice.run.journal import EndTold
 from slurmslice.run.run import Run
@@ -41,7 +42,8 @@ def notify_end(
     Returns:
         notes on what was told, and on what failed.
     """
-    if not (run.finished or stop_reason(run) or stopped):
+    is_over = run.finished and not rows_to_repair(run)
+    if not (is_over or stop_reason(run) or stopped):
         return []
     ways: dict[str, Callable[[], str]] = {}
     if run.record.mail:

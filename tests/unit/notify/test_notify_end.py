@@ -15,7 +15,7 @@ from tests.support.typed import Typed
 pytestmark = pytest.mark.usefixtures("interrupted")
 
 NEW = ("run", "-a", "0-2", "--name", "x")
-LINE = (*NEW, "-c", "2", "-t", "60", "--mail", "--mail-user", "ada@lab")
+LINE = (*NEW, "-c", "2", "-t", "60", "--mem", "1G", "--mail", "--mail-user", "ada@lab")
 COMMAND = ("--", "true", "{}")
 
 
@@ -173,3 +173,20 @@ def test_a_kill_while_a_command_runs_tells_the_end_again(
         typed(*NEW, "--on-end", "echo x >> told", *COMMAND)
     typed("tick", "x")
     assert (typed.folder / "told").read_text() == "x\n"
+
+
+def test_no_end_is_told_while_a_repair_is_due(
+    typed: Typed, engine: FakeEngine, mails: Mails, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All slices have failed, and Ctrl-C came before the repair."""
+    typed(*LINE, "--retry", *COMMAND)
+    engine.end_all(State.OUT_OF_MEMORY)
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("slurmslice.actions.follow.follow_step", interrupt)
+        typed("run", "x")
+    assert typed.code == 130
+    assert mails == []
