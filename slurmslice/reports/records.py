@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections.abc import Collection
 
+from slurmslice.plan.canary_phase import stop_reason
 from slurmslice.plan.failure_causes import cause_of_row
 from slurmslice.plan.repairs import AttemptsLeft, repair_policy, rows_to_repair
 from slurmslice.reports.measured import elapsed_s
@@ -27,6 +28,7 @@ def run_json(run: Run, rows: Collection[int] | None = None) -> str:
 def run_record(run: Run, rows: Collection[int] | None = None) -> Record:
     """Return the run as a record; ``counts`` has all slices, ``slices`` only these rows.
 
+    ``stopped`` is the reason if the run stopped by its own rule; else None.
     ``excluded_nodes`` has the suspected nodes that submissions exclude now, with the evidence.
     """
     chosen = range(len(run.table)) if rows is None else rows
@@ -37,6 +39,7 @@ def run_record(run: Run, rows: Collection[int] | None = None) -> Record:
         "engine": run.record.engine,
         "cluster": run.record.cluster,
         "finished": run.finished and not rows_to_repair(run),
+        "stopped": stop_reason(run) or None,
         "steward": _steward(run),
         "max_attempts": repair_policy(run).max_attempts,
         "excluded_nodes": [

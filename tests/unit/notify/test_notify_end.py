@@ -190,3 +190,13 @@ def test_no_end_is_told_while_a_repair_is_due(
         typed("run", "x")
     assert typed.code == 130
     assert mails == []
+
+
+def test_a_command_learns_why_it_is_called(typed: Typed, engine: FakeEngine) -> None:
+    """The run stopped by its own rule, and is not finished."""
+    typed(*NEW, "--max-failures", "1", "--on-end", "cat > told", *COMMAND)
+    engine.end("100", 0, State.FAILED, exit_code=1)
+    typed("tick", "x")
+    told = json.loads((typed.folder / "told").read_text())
+    assert told["finished"] is False
+    assert "--max-failures 1" in told["stopped"]
