@@ -537,6 +537,7 @@ def test_the_name_of_a_run_is_not_used_as_a_command(new_run: NewRun, typed: Type
         assert "-- demo" not in typed("run", "demo", *line)
     typed("run", "-a", "0-3", "demo")
     assert (typed.code, typed.error) == (2, "run-and-new-run")
+    assert "slurmslice throttle demo" in typed("run", "demo", "--throttle", "8")
 
 
 def test_a_pattern_that_the_shell_expanded(typed: Typed) -> None:

@@ -376,10 +376,12 @@ def _open_existing(run_name: str, options: NewRunOptions, *, read_only: bool) ->
                 code="no-such-run",
                 run=run_name,
             )
+        to_change = f"\nTo change its throttle: slurmslice throttle {quote(run_name)} N"
         raise BadInputError(
             f"{run_name!r} is an existing run, but {options.first_typed} describes a new run.",
             "For a new run: slurmslice run --name NAME … -- COMMAND\n"
-            f"To continue {run_name}: slurmslice run {quote(run_name)}",
+            f"To continue {run_name}: slurmslice run {quote(run_name)}"
+            + (to_change if options.first_typed == "--throttle" else ""),
             code="run-and-new-run",
             run=run_name,
         )
