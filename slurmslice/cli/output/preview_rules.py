@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from slurmslice.actions.create import RunInputs
-from slurmslice.cli.output.console import emit_note
+from slurmslice.cli.output.console import emit_note, printable_line
 from slurmslice.notes import Note
 from slurmslice.policy.failure_limit import limit_in_slices
-from slurmslice.reports.counts import count_text, key_ranges
+from slurmslice.reports.counts import count_text, key_ranges, shorten_text
 from slurmslice.spec.canary import canary_rows
 from slurmslice.spec.run_spec import NO_LIMIT, RunRecord
 
@@ -47,6 +47,13 @@ def canary_note(record: RunRecord, new: RunInputs) -> Note | None:
     keys = key_ranges(new.table.keys.of(rows))
     message = f"{keys} first; the other slices when they are done"
     return Note("canary", message, {"keys": keys, "slices": len(rows)})
+
+
+def end_text(record: RunRecord) -> str:
+    """Describe what tells the end of the run; empty if nothing does."""
+    ways = [f"one mail to {record.request['mail-user']}"] if record.mail else []
+    ways += [f"calls {printable_line(record.on_end.strip())}"] if record.on_end else []
+    return shorten_text("; ".join(ways), 100)
 
 
 def stop_note(record: RunRecord) -> Note | None:

@@ -200,3 +200,10 @@ def test_a_command_learns_why_it_is_called(typed: Typed, engine: FakeEngine) -> 
     told = json.loads((typed.folder / "told").read_text())
     assert told["finished"] is False
     assert "--max-failures 1" in told["stopped"]
+
+
+def test_a_preview_says_how_the_end_is_told(typed: Typed) -> None:
+    """The address and the command, on one line each."""
+    said = typed(*LINE, "--on-end", "./tell\nme", "--dry-run", *COMMAND)
+    assert "mail to ada@lab" in said
+    assert "./tell" in said
