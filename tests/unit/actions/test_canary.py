@@ -67,6 +67,7 @@ def test_the_rest_follows_when_the_canary_is_done(
     assert exit_code(typed) == 4
     typed("status", "x")
     assert [one["keys"] for one in typed.noted("canary-runs")] == ["0,50,99"]
+    assert "canary" in typed.json("status", "x")["slices"][1]["reason"]
     assert len(engine.jobs) == 1
     engine.max_rss_bytes = 1 << 30
     finish(engine, "100", State.COMPLETED, 99)

@@ -825,3 +825,4 @@ def test_status_says_how_repairs_are_made_unless_the_steward_makes_them(
     said = typed("status", "x")
     assert typed.noted("attempts-left")[0]["repairs"]
     assert ("or slurmslice tick x" in said) is not lives
+    assert ("slurmslice resubmit x" in said) is not lives
