@@ -26,21 +26,24 @@ def notify_end(
     stopped: str = "",
     mail_by_job: Callable[[str, str], None] | None = None,
 ) -> list[Note]:
-    """Tell the person that a run has ended, if this has not been told and the person wants it.
+    """Tell the person the end of a run, once for each way that the person wants.
 
-    A way that fails is tried again by the next command that follows the run; the run itself is not
-    affected. A way that worked is not used again until something more is submitted or released.
+    If a way fails, the run is not affected, and the next command that follows the run tries it
+    again. After a new submission or a release, the next end is told too.
 
     Args:
         run: the run.
         next_step: the commands to type next.
-        stopped: the reason why the run cannot go on; empty if it has ended or is held.
+        stopped: the obstacle if the run cannot go on; empty if it has ended or is held.
         mail_by_job: lets Slurm mail a subject to an address at the end of this job; None if this is
-            no job. Used unless the settings name an SMTP server: a node's sendmail often leads
-            nowhere.
+            no job. Used unless the settings name an SMTP server: mail of a node's sendmail is
+            often lost.
 
     Returns:
-        notes on what was told, and on what failed.
+        a note on each way that was used.
+
+    Raises:
+        LockedError: another process holds the lock of the run for too long.
     """
     is_over = run.finished and not rows_to_repair(run)
     if not (is_over or stop_reason(run) or stopped):

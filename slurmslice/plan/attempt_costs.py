@@ -32,18 +32,16 @@ class AttemptCosts:
 
     def repairs(self) -> Cost:
         """Return the cost of the automatic attempts since a person submitted their slices."""
-        began = {row: number for row, (number, _) in self._run.journal_state.before_repairs.items()}
-        used = sum((self._last(row, after) + self._queued(row) for row, after in began.items()),
-                   NO_COST)  # fmt: skip
-        unknown = {row: len(self._run.journal_state.repairs.get(row, ())) - 1 for row in began}
+        state, used = self._run.journal_state, NO_COST
+        before = {row: number for row, (number, _) in state.before_repairs.items()}
+        for row, number in before.items():
+            used += self._last(row, number) + self._queued(row)
+        earlier = {row: len(state.repairs.get(row, ())) - 1 for row in before}
         for row, number, seconds in self._run.statuses.past_durations():
-            if row in began and number > began[row]:
+            if row in before and number > before[row]:
                 used += self._past(number, seconds)
-                unknown[row] -= 1
-        for row, number in unknown.items():  # states.tsv was lost: they may have used their limit
-            if number > 0:
-                used += (self.of(self.request(self._run.request_of(row))) or NO_COST).times(number)
-        return used
+                earlier[row] -= 1
+        return sum((self._unknown(row, number) for row, number in earlier.items()), used)
 
     def all_attempts(self) -> Cost:
         """Return the cost of all attempts, as far as their durations are known."""
@@ -87,6 +85,11 @@ class AttemptCosts:
         if row not in state.queue or row not in state.repairs_queued:
             return NO_COST
         return self.of(self.request(state.queue[row])) or NO_COST
+
+    def _unknown(self, row: int, attempts: int) -> Cost:
+        """Return the most that attempts may have cost whose durations ``states.tsv`` has lost."""
+        limit = self.of(self.request(self._run.request_of(row))) if attempts > 0 else None
+        return limit.times(attempts) if limit else NO_COST
 
     def _past(self, number: int, seconds: int) -> Cost:
         changes = self._run.journal_state.submissions[number].intent.changes

@@ -21,6 +21,6 @@ def user_file() -> Path:
     return Path(home) / "slurmslice" / "config.toml"
 
 
-def settings_files(folder: Path = Path()) -> list[Path]:
-    """Return the existing settings files, the lowest layer first: the user's, the folder's."""
-    return [file for file in (user_file(), folder / FOLDER_FILE) if file.exists()]
+def settings_files() -> list[Path]:
+    """Return the existing settings files, the lowest layer first: the user's, this folder's."""
+    return [file for file in (user_file(), Path(FOLDER_FILE)) if file.exists()]

@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 from slurmslice.cli.output.console import print_note
 from slurmslice.cli.output.summary import next_commands
+from slurmslice.errors import LockedError
+from slurmslice.notes import Note
 from slurmslice.run.run import Run
 
 MailByJob = Callable[[str, str], None]
@@ -24,5 +26,9 @@ def tell_end(run: Run, stopped: str = "", mail_by_job: MailByJob | None = None) 
         return
     from slurmslice.notify.notify_end import notify_end
 
-    for note in notify_end(run, next_commands(run), stopped, mail_by_job):
+    try:
+        notes = notify_end(run, next_commands(run), stopped, mail_by_job)
+    except LockedError as why:  # it must not change the exit code of the run
+        notes = [Note("end-not-told", why.message)]
+    for note in notes:
         print_note(note)

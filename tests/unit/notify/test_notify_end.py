@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from slurmslice.errors import MailError, SubmissionRejectedError
+from slurmslice.errors import LockedError, MailError, SubmissionRejectedError
 from slurmslice.status.states import State
 from tests.support.fakes import FakeEngine
 from tests.support.typed import Typed
@@ -207,3 +207,20 @@ def test_a_preview_says_how_the_end_is_told(typed: Typed) -> None:
     said = typed(*LINE, "--on-end", "./tell\nme", "--dry-run", *COMMAND)
     assert "mail to ada@lab" in said
     assert "./tell" in said
+
+
+def test_a_lock_that_another_process_holds_changes_no_exit_code(
+    typed: Typed, engine: FakeEngine, mails: Mails, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next command that follows the run sends the mail."""
+
+    def locked(*_: object) -> None:
+        raise LockedError("another slurmslice holds the lock")
+
+    engine.on_wait = engine.end_all
+    with monkeypatch.context() as patch:
+        patch.setattr("slurmslice.notify.notify_end._tell", locked)
+        typed(*LINE, *COMMAND)
+    assert (typed.code, len(typed.noted("end-not-told")), mails) == (0, 1, [])
+    typed("tick", "x")
+    assert len(mails) == 1
