@@ -25,6 +25,8 @@ from tests.support.slurm_cluster import Cluster
 
 pytestmark = pytest.mark.slurm
 
+PAUSES_S = 480.0
+"""A steward that learns nothing in a round pauses for two minutes, then for four."""
 ONCE = "if [ $SLICE = 0 ] && [ ! -e failed ]; then touch failed; exit 75; fi"
 LONG = "until [ $SLICE = 0 ] || [ -e go ]; do note alive; sleep 0.2; done"
 LOST = "echo 'sbatch: error: Batch job submission failed: Socket timed out on send/recv operation'"
@@ -55,7 +57,11 @@ def log(folder: Path) -> str:
 
 def until_done(folder: Path) -> None:
     """Wait until the steward has recorded its end."""
-    until(lambda: bool(events(folder, "x", "steward_ended")), lambda: f"the end:\n{log(folder)}")
+    until(
+        lambda: bool(events(folder, "x", "steward_ended")),
+        lambda: f"the end:\n{log(folder)}",
+        PAUSES_S,
+    )
     assert [one["reason"] for one in events(folder, "x", "steward_ended")] == ["done"]
 
 
@@ -69,7 +75,11 @@ def repairs_while_others_run(site: Site, folder: Path) -> None:
     """The first failure wakes it. It repairs, keeps its id, and ends when all have ended."""
     mail = ("--mail", "--mail-user", "ada@lab.invalid")
     job = started(site, folder, witnessed(f"{ONCE}\n{LONG}"), "--on", "exit:75=again", *mail)
-    until(lambda: len(events(folder, "x", "submitted")) == 2, lambda: f"a repair:\n{log(folder)}")
+    until(
+        lambda: len(events(folder, "x", "submitted")) == 2,
+        lambda: f"a repair:\n{log(folder)}",
+        PAUSES_S,
+    )
     repair = str(events(folder, "x", "submitted")[1]["job"])
     until(lambda: set(accounted(site, folder, [repair], "State").values()) == {"COMPLETED"}, "it")
     assert told(site, folder)["job"] == job

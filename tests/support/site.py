@@ -140,9 +140,11 @@ def array_task_of(sent: Finished) -> str:
     return str(submitted["job"])
 
 
-def until(condition: Callable[[], bool], what: str | Callable[[], str]) -> None:
+def until(
+    condition: Callable[[], bool], what: str | Callable[[], str], deadline_s: float = DEADLINE_S
+) -> None:
     """Wait for a condition. At the deadline, fail and name the condition."""
-    deadline = time.monotonic() + DEADLINE_S
+    deadline = time.monotonic() + deadline_s
     while True:
         began = time.monotonic()
         if condition():
