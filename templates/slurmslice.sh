@@ -299,17 +299,17 @@ _run_by_hand() {
 # that group: Slurm signals this script at scancel, at the time limit and for --signal=B:.
 _supervise() {
   local _signal
-  _child='' _told='' _early=''
+  _child='' _told='' _early='' _asked=''
   _read_clock
   _since=$_now
   exec {_report}<> <(:) # a pipe without a name, for what the child reports
   [[ $_pack != 1 || -d ${_log%/*} ]] || mkdir -p "${_log%/*}"
-  trap '_signal_child USR1' USR1
-  trap '_signal_child USR2' USR2
-  [[ $_pack == 1 ]] || trap '[[ ! $_child ]] || _signal_child URG' URG # for _look_for_cancelled
+  trap '_signalled=yes; _signal_child USR1' USR1
+  trap '_signalled=yes; _signal_child USR2' USR2
+  [[ $_pack == 1 ]] || trap '_signalled=yes _asked=yes; [[ ! $_child ]] || _signal_child URG' URG
   for _signal in HUP INT TERM; do
     # shellcheck disable=SC2064 # $_signal as it is now
-    trap "_told=$_signal; _signal_child $_signal" "$_signal"
+    trap "_signalled=yes _told=$_signal; _signal_child $_signal" "$_signal"
   done
   set -m
   (_work) </dev/null &
@@ -317,10 +317,7 @@ _supervise() {
   set +m
   [[ ! $_early ]] || _signal_child "$_early" # it came before the child was known
 
-  # A signal ends "wait" early. The exit code is final once the child is gone.
-  while kill -0 "$_child" 2>/dev/null; do wait "$_child"; done
-  wait "$_child"
-  _exit=$?
+  _await_child "$_child" _repeat_signal
   _read_cpu
   _measure "$_since" "$_cpu"
   if _record_end && [[ $_pack == 1 ]] && _make_section 0 "${_told:-$_exit}" 4096; then
@@ -338,14 +335,52 @@ _signal_child() {
   fi
 }
 
+# Sets _exit to the exit code of child $1. A signal ends "wait" early with a code of its own, and
+# perhaps the next "wait" too. So a code that may be a signal's counts if the child is gone and the
+# code came twice. It is -1 if a signal came at the moment of the end: bash has then lost it. Calls $2
+# after a signal that asks for it.
+_await_child() {
+  local _last=''
+  while :; do
+    [[ ! $_asked ]] || "$2"
+    _signalled=''
+    wait "$1"
+    _exit=$?
+    if [[ $_signalled ]]; then
+      _last=''
+    elif ((_exit >= 0 && _exit <= 128)); then
+      return
+    elif [[ $_exit == "$_last" ]] && ! kill -0 "$1" 2>/dev/null; then
+      break
+    else
+      _last=$_exit
+    fi
+  done
+}
+
+# Tells the dispatcher again to look for cancelled slices: the first signal may have come just before
+# its "wait", which then does not end early. If another signal has come, that one does the same, and
+# bash may lose one of two that come together.
+# shellcheck disable=SC2329 # _await_child calls it
+_repeat_signal() {
+  _asked='' _signalled=''
+  command sleep 0.2
+  [[ $_signalled ]] || _signal_child URG
+}
+
 # Records how the child ended, and sets _exit to the exit code of the task. A prepare that fails,
 # exits (even with 0) or gives its process away by exec never looks like a slice that is done.
 # Fails if the line could not be written.
 _record_end() {
   local _said _prepared='' _written=0
   while read -r -t 0 -u "$_report" && read -r -u "$_report" _said; do
-    if [[ $_said == prepared* ]]; then _prepared=yes; else _exit=$_said; fi
+    case $_said in
+      prepared*) _prepared=yes ;;
+      ended*) ((_exit >= 0)) || _exit=${_said##* } ;;
+      *) _exit=$_said ;;
+    esac
   done
+  ((_exit >= 0)) || _exit=255
   if [[ ! $_prepared ]]; then
     _progress setup "exit=$_exit${_told:+ told=$_told}" || _written=1
     echo "slurmslice: setup exited $_exit, the command was not run" >&2
@@ -372,6 +407,7 @@ _work() {
   _find_exit_trap
   echo "prepared ${_log#"$_submission/logs/"}" >&"$_report" # a worker does not know the log
   if [[ $_pack != 1 ]]; then _dispatch; fi
+  _bell=$_report
   _progress start "slot=0 format=1"
   _run_slot 0
 }
@@ -390,8 +426,14 @@ _run_slot() {
   trap 'exit 143' TERM
   trap : USR1 USR2
   [[ ! $_check && ! $_trapped ]] || _run_below "$1"
-  run_slice {_out}>&- {_report}>&-
-  builtin exit # without it bash would ignore a signal that came in the last moment
+  run_slice {_out}>&- {_report}>&- {_bell}>&-
+  _leave "$1" "$?" # without an exit bash would ignore a signal that came in the last moment
+}
+
+# Ends this process, that of slot $1, with exit code $2. Tells the code, in case bash loses it.
+_leave() {
+  builtin printf 'ended %s %s\n' "$1" "$2" >&"$_bell"
+  builtin exit "$2"
 }
 
 # As _run_slot, with the command in a process below this one. This process runs the check, and
@@ -403,14 +445,14 @@ _run_below() {
   (
     trap 'exit 143' TERM
     trap : USR1 USR2
-    run_slice {_out}>&- {_report}>&-
+    run_slice {_out}>&- {_report}>&- {_bell}>&-
     builtin exit
   )
   _exit=$?
   if [[ $_check ]] && ((_exit == 0)); then
     (
       trap '' USR1 USR2 # they were for the command
-      check_slice {_out}>&- {_report}>&-
+      check_slice {_out}>&- {_report}>&- {_bell}>&-
       builtin exit
     )
     _exit=$?
@@ -418,7 +460,7 @@ _run_below() {
     ((_exit == 0)) || _progress check "slot=$1 exit=$_exit${_fault:+ file=$_fault}"
   fi
   [[ ! $_trapped ]] || echo "$_exit" >&"$_report"
-  exit "$_exit"
+  _leave "$1" "$_exit"
 }
 
 # For check_slice: fails unless each file exists, is not empty and has changed since the start of the
@@ -559,31 +601,31 @@ _keep_ended() {
 _dispatch() {
   local _slot _signal
   _running=() _lost=() _since=() _spent=() _silent=() _stopping='' _partial='' _cpu=''
-  _cancelled=() _next=0 _asked='' _starting=''
+  _cancelled=() _next=0 _asked=''
   _trapped='' # a trap on EXIT is the dispatcher's, and the slices are processes of their own
   trap : PIPE # in case the watchdog is killed
   _share_variables
   trap '_signal_slices USR1' USR1
   trap '_signal_slices USR2' USR2
-  trap _look_for_cancelled URG
+  trap '_signalled=yes _asked=yes' URG # a process that a trap starts may cost bash an exit code
   for _signal in HUP INT TERM; do
     # shellcheck disable=SC2064 # $_signal as it is now
     trap "_stop_slices $_signal" "$_signal"
   done
   _find_kill_count
   if ((_slice_time)); then exec {_watch}> >(_watch_times); else exec {_watch}>/dev/null; fi
-  if ((_at_once > 1)); then exec {_bell}<> <(:); fi
+  exec {_bell}<> <(:)
   for _slot in "${!_line[@]}"; do
     [[ ! ${_kept[_slot]:-} ]] || continue
     while ((${#_running[@]} >= _at_once)); do _await_slice; done
     [[ ! $_stopping ]] || break
     [[ ! -e $_submission/cancelled/$_index ]] || _end_cancelled
-    _next=$((_slot + 1)) _asked=''
+    _next=$((_slot + 1))
     [[ ! ${_cancelled[_slot]:-} ]] || continue
     # A slice without this line counts as not begun: so it is not run if the disk is full.
     _progress start "slot=$_slot format=1" || break
     _start_slice "$_slot"
-    ((_at_once > 1)) || _finish_slice "$_slot"
+    ((_at_once > 1)) || _finish_slice "$_slot" 255
   done
   while ((${#_running[@]})); do _await_slice; done
   _remove_logs
@@ -610,10 +652,8 @@ _stop_slices() {
 
 # "slurmslice cancel" has sent URG, which does nothing to any other process. A node may know a folder
 # of a file server as it was a minute ago, unless it opens the folder.
-# shellcheck disable=SC2329 # a trap calls it
 _look_for_cancelled() {
-  _signalled=yes _asked=yes
-  [[ ! $_starting ]] || return
+  _asked=''
   command ls "$_submission" >/dev/null 2>&1
   _end_cancelled
 }
@@ -622,7 +662,7 @@ _look_for_cancelled() {
 # One that has not begun will not begin. One that ended before is not affected.
 _end_cancelled() {
   local _slot _slots=()
-  mapfile -t _slots <"$_submission/cancelled/$_index" # a "read" in a trap ends the time-out of another
+  mapfile -t _slots <"$_submission/cancelled/$_index"
   for _slot in "${_slots[@]}"; do
     [[ $_slot =~ ^(0|[1-9][0-9]{0,8})$ && ${_line[_slot]:-} ]] || continue
     [[ ! ${_kept[_slot]:-}${_cancelled[_slot]:-} ]] || continue
@@ -657,26 +697,29 @@ _start_slice() {
   _read_clock
   _since[$1]=$_now
   [[ $_cpu ]] || ((_at_once > 1)) || _read_cpu
-  _spent[$1]=$_cpu _starting=yes # a process that a trap starts would become $!
+  _spent[$1]=$_cpu
   set -m
   if ((_at_once == 1)); then
     (_begin_slice "$1") {_watch}>&- &
   else
     (
       trap : HUP INT TERM USR1 USR2 # they are for the slice
-      (_begin_slice "$1") {_bell}>&-
+      (
+        # shellcheck disable=SC2329 # _run_slot calls it
+        _leave() { builtin exit "$2"; } # the wrapper tells the code
+        _begin_slice "$1"
+      ) {_bell}>&-
+      # shellcheck disable=SC2030 # the wrapper exits with it
       _exit=$?
       _read_cpu
-      echo "$1 $_cpu" >&"$_bell"
+      echo "ended $1 $_exit $_cpu" >&"$_bell"
       exit "$_exit"
     ) {_watch}>&- &
   fi
   _running[$1]=$!
   set +m
   echo "$1 $!" >&"$_watch"
-  _starting=''
   [[ ! $_stopping ]] || _signal_slices "$_stopping" # it came before the slice was known
-  [[ ! $_asked ]] || _look_for_cancelled
 }
 
 _begin_slice() {
@@ -689,40 +732,43 @@ _begin_slice() {
 # Waits until a slice has ended. It looks every second, because a wrapper that was killed does not
 # ring, and because an older bash handles no signal while it reads.
 _await_slice() {
-  local _slot _part=''
+  local _slot='' _part=''
+  [[ ! $_asked ]] || _look_for_cancelled
   if IFS= read -r -t 1 -u "$_bell" _part; then
-    _part=$_partial$_part _partial=''
-    _slot=${_part%% *}
-    [[ ! ${_running[_slot]:-} ]] || _finish_slice "$_slot" "${_part#* }"
+    [[ ! "$_partial$_part" =~ ^ended\ ([0-9]+)\ ([0-9]+)\ (.*)$ ]] || _slot=${BASH_REMATCH[1]}
+    _partial=''
+    [[ ! $_slot || ! ${_running[_slot]:-} ]] || _finish_slice "$_slot" "${BASH_REMATCH[2]}" "${BASH_REMATCH[3]}"
     return
   fi
   _partial+=$_part
   for _slot in "${!_running[@]}"; do
     kill -0 -- "-${_running[_slot]}" 2>/dev/null && continue
     # If its wrapper rang at this moment, the next read finds that.
-    [[ ! ${_silent[_slot]:-} ]] || _finish_slice "$_slot" ''
+    [[ ! ${_silent[_slot]:-} ]] || _finish_slice "$_slot" 255 ''
     _silent[_slot]=yes
   done
 }
 
-# Records the end of slot $1. Its CPU time is $2; if that is missing, it is that of the children that
-# have ended since its start. A signal ends "wait" early: then it waits again.
+# Records the end of slot $1. If bash has lost its exit code, that is $2, or what the slice itself has
+# told. Its CPU time is $3; if that is missing, it is that of the children that have ended since its
+# start.
 _finish_slice() {
-  local _figures _told _tries=0
-  while
-    _signalled=''
-    wait "${_running[$1]}"
-    _exit=$?
-    # If the slice ended while a trap ran, bash may return -1. It knows the code a little later.
-    [[ $_signalled ]] || ((_exit < 0 && _tries++ < 3))
-  do :; done
-  ((_exit >= 0)) || _exit=255
-  (($# > 1)) || _read_cpu
-  _measure "${_since[$1]}" "${2-${_cpu:+$((_cpu - _spent[$1]))}}"
+  local _figures _told _said _code=$2
+  _await_child "${_running[$1]}" _look_for_cancelled
+  if ((_at_once == 1)); then
+    while read -r -t 0 -u "$_bell" && read -r -u "$_bell" _said; do _code=${_said##* }; done
+  fi
+  # shellcheck disable=SC2031 # _await_child has set it
+  ((_exit >= 0)) || _exit=$_code
+  (($# > 2)) || _read_cpu
+  _measure "${_since[$1]}" "${3-${_cpu:+$((_cpu - _spent[$1]))}}"
   _end_group "${_running[$1]}" "$_exit"
   _count_kills
   unset "_running[$1]"
   echo "$1 0" >&"$_watch"
+  # A signal from outside reaches each process of the task. It may be on its way here: then no other
+  # slice begins.
+  case $_stopping${_cancelled[$1]:-}$_exit in 129 | 130 | 143) command sleep 0.3 ;; esac
   [[ ! ${_lost[$1]:-} ]] || _progress_surely memory "slot=$1 of=${_lost[$1]}"
   _told=${_stopping:-${_cancelled[$1]:+TERM}}
   _progress_surely end "slot=$1 exit=$_exit${_told:+ told=$_told}$_figures" &&

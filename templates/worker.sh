@@ -195,10 +195,6 @@ _serve() {
       _exit=$?
       [[ $_signalled ]] || ((_exit < 0 && _tries++ < 3))
     do :; done
-    if ((_exit < 0)); then # bash has lost the exit code: if a stop came, the task was interrupted
-      _exit=255
-      [[ $_asked != stop ]] || _told=TERM _stopped=1
-    fi
     # Usually the task left no process. Then this reads one small file.
     read -r _children <"$_children_file"
     [[ ! $_children && $_children_file ]] || _kill_left
@@ -208,9 +204,14 @@ _serve() {
       case $_text in
         "prepared "?*) _prepared=yes _log=$_submission/logs/${_text#prepared } ;;
         prepared*) _prepared=yes ;;
+        "ended "*) ((_exit >= 0)) || _exit=${_text##* } ;;
         *) _exit=$_text ;;
       esac
     done
+    if ((_exit < 0)); then # bash has lost the exit code: if a stop came, the task was interrupted
+      _exit=255
+      [[ $_asked != stop ]] || _told=TERM _stopped=1
+    fi
     [[ $_prepared || $_kind == each ]] || _note_failed_setup
     [[ ! $_cgroup ]] || _read_memory
     _ended=${EPOCHREALTIME:-$(_whole_seconds)}

@@ -133,6 +133,17 @@ def test_the_signal_reaches_no_command(directory: Place, at_once: int) -> None:
     assert not (directory.work_dir / "got").exists()
 
 
+@ONE_OR_SEVERAL
+def test_no_signal_costs_an_exit_code(directory: Place, at_once: int) -> None:
+    """A slice that ends at the moment of a signal keeps its own code, 0 or another."""
+    text = "sleep 0.01; exit $((SLICE_ROW % 2 * 7))"
+    pack(directory, ShellText(text), 12, at_once=at_once, pack=12)
+    task = directory.start(0)
+    while task.poll() is None:
+        task.send_signal(signal.SIGURG)
+    assert exits(directory.end(task, 0)) == {slot: slot % 2 * 7 for slot in range(12)}
+
+
 def test_the_signal_during_the_setup(directory: Place) -> None:
     """The setup goes on, and the dispatcher then finds the file."""
     setup = "touch began-setup; until [ -e go ]; do sleep 0.02; done"
