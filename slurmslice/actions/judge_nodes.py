@@ -10,6 +10,7 @@ from itertools import chain
 from slurmslice.errors import BadInputError, SlurmsliceError
 from slurmslice.notes import Note
 from slurmslice.plan.avoided_nodes import excluded_by_person
+from slurmslice.plan.failure_causes import failed_attempts
 from slurmslice.plan.run_script import script_request
 from slurmslice.policy.bad_nodes import (
     EXCLUDED_FOR_S,
@@ -54,7 +55,7 @@ def judge_nodes(run: Run) -> tuple[Note, ...]:
     if run.engine.runs_in_process:
         return ()
     excluded = run.journal_state.nodes.excluded(run.clock())
-    failures = list(_failures(run))
+    failures = list(failed_attempts(run))
     if not (excluded or _may_accuse(failures)):
         return ()
     events = _decisions(run, failures, excluded)
@@ -107,13 +108,6 @@ def _slurm_now(run: Run) -> float:
                 leads[number] = seen.submitted_at - answered
     known = leads and run.answered_at > 0
     return run.answered_at + max(leads.values()) if known else 0.0
-
-
-def _failures(run: Run) -> Iterator[SeenAttempt]:
-    """Iterate over all failed attempts: those of slices that are queued again or run again too."""
-    statuses = run.statuses
-    rows = chain(statuses.rows_in(FAILED_STATES), run.journal_state.queue)
-    return chain(statuses.attempts(rows), statuses.past_failures())
 
 
 def _may_accuse(failures: Iterable[SeenAttempt]) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from slurmslice.actions.canary import end_canary_if_done
 from slurmslice.actions.judge_nodes import include_all_nodes
+from slurmslice.actions.raise_requests import raise_requests
 from slurmslice.actions.requeued import find_requeued
 from slurmslice.actions.resolve_doubts import resolve_doubts_locked, wait_for_doubts
 from slurmslice.actions.same_environment import next_environ
@@ -117,6 +118,7 @@ def _submit_queued(run: Run, verb: str, outcome: SubmitOutcome) -> None:
             if not run.journal_state.queue or outcome.wait_reason:
                 return
             outcome.notes += end_canary_if_done(run)
+            outcome.notes += () if submitted else raise_requests(run)
             queue = rows_to_submit(run, run.journal_state.queue)
             if not queue:
                 outcome.wait_reason = "until the canary is done"

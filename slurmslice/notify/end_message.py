@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 
 from slurmslice.actions.judge_nodes import excluded_nodes, node_evidence
+from slurmslice.actions.raise_requests import raise_note
 from slurmslice.plan.attempt_costs import AttemptCosts
 from slurmslice.plan.canary_phase import stop_reason
 from slurmslice.plan.failure_causes import cause_of_row
@@ -93,7 +94,8 @@ def _figures(run: Run) -> list[str]:
         lines.append(f"Duration: {format_time(max(0, int(last - first)))}, from the first "
                      "submission to the last end.")  # fmt: skip
     repaired = sum(bool(causes) for causes in run.journal_state.repairs.values())
-    return [*lines, *([f"Repaired: {count_text(repaired)}."] if repaired else [])]
+    lines += [f"Repaired: {count_text(repaired)}."] if repaired else []
+    return [*lines, *(raise_note(one).message for one in run.journal_state.raised.events)]
 
 
 def _failures(run: Run) -> list[str]:

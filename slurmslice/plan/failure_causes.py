@@ -6,10 +6,14 @@ cause.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import chain
+
 from slurmslice.policy.causes import cause_of, counts
 from slurmslice.run.run import Run
 from slurmslice.run.statuses import SeenAttempt
 from slurmslice.status.reconcile import SliceStatus
+from slurmslice.status.states import FAILED_STATES
 
 
 def cause_in(run: Run, failed: SliceStatus | SeenAttempt, cause: str) -> str:
@@ -24,6 +28,13 @@ def cause_of_row(run: Run, row: int) -> str:
     """Return the cause of the last observed failure of a slice; empty if it has not failed."""
     seen = run.statuses.seen(row)
     return cause_in(run, seen, cause_of(seen))
+
+
+def failed_attempts(run: Run) -> Iterator[SeenAttempt]:
+    """Iterate over all failed attempts: those of slices that are queued again or run again too."""
+    statuses = run.statuses
+    rows = chain(statuses.rows_in(FAILED_STATES), run.journal_state.queue)
+    return chain(statuses.attempts(rows), statuses.past_failures())
 
 
 class RepairHistory:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from slurmslice.engines.protocol import TaskLimits
@@ -108,7 +108,7 @@ def find_repairs(run: Run) -> Repairs:
     failed = run.statuses.rows_in(FAILED_STATES)
     if not failed:
         return Repairs()
-    decide = _Decisions(run, policy)
+    decide = Decisions(run, policy)
     due: dict[tuple[str, tuple[tuple[str, str], ...]], list[int]] = {}
     left: dict[tuple[str, str], list[int]] = {}
     for row in failed:
@@ -159,7 +159,7 @@ class AttemptsLeft:
         return max(0, most - used - began)
 
 
-class _Decisions:
+class Decisions:
     """The decision on each slice; equal slices share one.
 
     Args:
@@ -168,20 +168,22 @@ class _Decisions:
     """
 
     def __init__(self, run: Run, policy: RepairPolicy) -> None:
-        self._run, self._policy, self._script = run, policy, NO_REQUEST
+        self._run, self.policy, self.script = run, policy, NO_REQUEST
         self._history = RepairHistory(run)
         with contextlib.suppress(SlurmsliceError):  # who submits finds the script damaged
-            self._script = script_request(run)
-        self._steps: dict[tuple[str, tuple[str, ...]], Step | Left] = {}
+            self.script = script_request(run)
+        self._steps: dict[tuple[str, tuple[str, ...], int], Step | Left] = {}
         self._known: dict[object, Mapping[str, str] | Left] = {}
 
     def __call__(self, row: int) -> tuple[str, Mapping[str, str] | Left]:
         """Return the cause of a failure, and the changes of the request or the reason to leave."""
         run, seen = self._run, self._run.statuses.seen(row)
         cause, earlier = cause_of_row(run, row), self._history.of(row)
-        if (cause, earlier) not in self._steps:
-            self._steps[cause, earlier] = next_step(self._policy, cause, earlier)
-        step = self._steps[cause, earlier]
+        raised = run.journal_state.raised.of_row.get(row)
+        history = cause, earlier, raised.rung if raised else 0
+        if history not in self._steps:
+            self._steps[history] = next_step(self.policy, *history)
+        step = self._steps[history]
         if isinstance(step, Left):
             return cause, step
         first = run.journal_state.before_repairs.get(row)
@@ -193,6 +195,8 @@ class _Decisions:
         requests = kept, kept
         if first is not None:
             requests = kept, initial if first[1] is None else first[1]
+        if raised is not None:
+            requests, first_memory = (kept, initial), raised.given_bytes
         alike = step, requests, memory, first_memory, initial, node
         if alike not in self._known:
             self._known[alike] = self._changes(
@@ -213,34 +217,46 @@ class _Decisions:
         multiplied = dict(step.changes) or {"mem": "2x"}
         try:
             had, first = (
-                filled_request(run, self._script, kept, given, multiplied)
+                filled_request(run, self.script, kept, given, multiplied)
                 for kept, given in zip(requests, memory, strict=True)
             )
-            limits = self._limits(had)
-            at_once, rounds = run.record.packing.at_once, run.record.packing.rounds
-            bounds = Bounds(
-                first,
-                limits.node_mem_mib // at_once if limits and limits.node_mem_mib else None,
-                limits.max_time_s // rounds if limits and limits.max_time_s else None,
-                self._peaks(initial) if step.kind is StepKind.MORE_MEMORY else None,
-                None if run.engine.runs_in_process else node,
+            bounds = replace(
+                self.bounds(first, had),
+                peak_mib=self._peaks(initial) if step.kind is StepKind.MORE_MEMORY else None,
+                node=None if run.engine.runs_in_process else node,
             )
             changes = request_changes(step, had, bounds)
             if not changes or isinstance(changes, Left):
                 return changes
-            next_limits = self._limits(had.with_changes(changes))
+            reason = self.impossible_reason(had.with_changes(changes))
         except NoAnswerError:
             return dict(step.changes)  # the plan asks again
         except BadInputError as why:
             return Left(f"not possible: {why.message}")
-        if next_limits and next_limits.impossible_reason:
-            return Left(f"it could never run: {next_limits.impossible_reason}")
-        return changes
+        return Left(f"it could never run: {reason}") if reason else changes
+
+    def bounds(self, first: ResourceRequest, had: ResourceRequest) -> Bounds:
+        """Return what the engine's limits for a slice with a request bound.
+
+        Raises:
+            BadInputError: a number in the request cannot be read.
+        """
+        limits, packing = self._limits(had), self._run.record.packing
+        return Bounds(
+            first,
+            limits.node_mem_mib // packing.at_once if limits and limits.node_mem_mib else None,
+            limits.max_time_s // packing.rounds if limits and limits.max_time_s else None,
+        )
+
+    def impossible_reason(self, request: ResourceRequest) -> str:
+        """Return the reason why a slice with a request could never run; empty if it could."""
+        limits = self._limits(request)
+        return limits.impossible_reason if limits else ""
 
     def _limits(self, request: ResourceRequest) -> TaskLimits | None:
         """Return the engine's limits for a task with this request of a slice; None if unknown."""
         run, packing = self._run, self._run.record.packing
-        task = self._script.overridden_by(task_request(request, packing, 1)).verify()
+        task = self.script.overridden_by(task_request(request, packing, 1)).verify()
         if task not in run.known_limits:
             try:
                 run.known_limits[task] = run.engine.limits(task)

@@ -131,13 +131,16 @@ def attempts_used(earlier: Sequence[str]) -> int:
     return sum(map(counts, earlier))
 
 
-def next_step(policy: RepairPolicy, cause: str, earlier: Sequence[str]) -> Step | Left:
+def next_step(
+    policy: RepairPolicy, cause: str, earlier: Sequence[str], raised: int = 0
+) -> Step | Left:
     """Return the next step of a slice that failed, or the decision to leave it.
 
     Args:
         policy: the policy of its run.
         cause: the cause of its newest failure.
         earlier: the causes that were repaired since a person submitted the slice.
+        raised: the rungs for ``oom`` that its first request was ahead already.
     """
     rule = policy.rule_for(cause) if policy.max_attempts > 1 else None
     if rule is None:
@@ -146,7 +149,8 @@ def next_step(policy: RepairPolicy, cause: str, earlier: Sequence[str]) -> Step 
         return Left(policy.limit_reason)
     if earlier.count(cause) >= MOST_UNCOUNTED and not counts(cause):
         return Left(f"{cause} was repaired {MOST_UNCOUNTED} times")
-    rung = sum(policy.rule_for(before) == rule for before in earlier)
+    known = (*earlier, *["oom"] * raised)
+    rung = sum(policy.rule_for(before) == rule for before in known)
     step = rule.steps[min(rung, len(rule.steps) - 1)]
     if step.kind is StepKind.LEAVE:
         return Left(f"left by the rule for {rule.cause}")

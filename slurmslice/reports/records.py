@@ -12,6 +12,7 @@ from slurmslice.plan.repairs import AttemptsLeft, repair_policy, rows_to_repair
 from slurmslice.reports.measured import elapsed_s
 from slurmslice.reports.slice_requests import SliceRequests
 from slurmslice.reports.steward import report_steward
+from slurmslice.run.raised_requests import RequestRaised
 from slurmslice.run.run import Run
 from slurmslice.run.slice_logs import SliceLog
 from slurmslice.status.observation import FACT_NAMES
@@ -30,6 +31,7 @@ def run_record(run: Run, rows: Collection[int] | None = None) -> Record:
 
     ``stopped`` is the reason if the run stopped by its own rule; else None.
     ``excluded_nodes`` has the suspected nodes that submissions exclude now, with the evidence.
+    ``raised_requests`` has the requests of waiting slices that were raised, with the evidence.
     """
     chosen = range(len(run.table)) if rows is None else rows
     requested, attempts_left = SliceRequests(run), AttemptsLeft(run)
@@ -46,9 +48,14 @@ def run_record(run: Run, rows: Collection[int] | None = None) -> Record:
             dataclasses.asdict(one)
             for one in run.journal_state.nodes.excluded(run.clock()).values()
         ],
+        "raised_requests": [_raised(one) for one in run.journal_state.raised.events],
         "counts": {str(state): number for state, number in run.statuses.state_counts().items()},
         "slices": [slice_record(run, row, requested, attempts_left) for row in chosen],
     }
+
+
+def _raised(one: RequestRaised) -> Record:
+    return dataclasses.asdict(one) | {"changes": one.changes.to_json()}
 
 
 def _steward(run: Run) -> Record | None:

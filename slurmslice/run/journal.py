@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from slurmslice.errors import DamagedRunError
+from slurmslice.run.raised_requests import RequestRaised
 from slurmslice.run.steward_record import (
     StewardEnded,
     StewardEvent,
@@ -342,13 +343,13 @@ _EVENTS = (
     *(Intent, Queued, Dequeued, Submitted, Rejected, Fenced, LateJobCancelled, SlicesReturned),
     *(Requeued, JobCarriesMore, Cancelled, Throttled, PolicyChanged, Shared, Held, Released),
     *(Unclear, EnvironmentRecorded, NodeExcluded, NodeIncluded, CanaryEnded),
-    *(EndTold, StewardIntent, StewardSubmitted, StewardEnded),
+    *(RequestRaised, EndTold, StewardIntent, StewardSubmitted, StewardEnded),
 )
 Event = (
     Intent | Queued | Dequeued | Submitted | Rejected | Fenced | LateJobCancelled | SlicesReturned
     | Requeued | JobCarriesMore | Cancelled | Throttled | PolicyChanged | Shared | Held | Released
     | Unclear | EnvironmentRecorded | NodeExcluded | NodeIncluded | CanaryEnded
-    | EndTold | StewardEvent
+    | RequestRaised | EndTold | StewardEvent
 )  # fmt: skip
 
 

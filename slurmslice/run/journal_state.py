@@ -31,6 +31,7 @@ from slurmslice.run.journal import (
     Unclear,
 )
 from slurmslice.run.node_decisions import NodeDecisions
+from slurmslice.run.raised_requests import RaisedRequests, RequestRaised
 from slurmslice.run.steward_record import (
     Steward,
     StewardEnded,
@@ -87,6 +88,7 @@ class JournalState:
         environment: the newest recorded environment; None: that of the creation of the run.
         nodes: the decisions about nodes.
         done_before: the rows that were done before the run was made.
+        raised: the requests that were raised before a first attempt.
         canary_ended: the slices beside the canary may be submitted.
         end_told: the ways by which the person was told the present end of the run.
         steward: the newest steward; None if there was none.
@@ -119,6 +121,7 @@ class JournalState:
     before_repairs: dict[int, tuple[int, ResourceRequest | None]] = field(default_factory=dict)
     environment: RecordedEnvironment | None = None
     nodes: NodeDecisions = field(default_factory=NodeDecisions)
+    raised: RaisedRequests = field(default_factory=RaisedRequests)
     canary_ended: bool = False
     done_before: frozenset[int] = frozenset()
     end_told: frozenset[str] = frozenset()
@@ -176,7 +179,7 @@ class JournalState:
         match event:
             case Intent():
                 return self._intend(event)
-            case Queued() | Dequeued():
+            case Queued() | Dequeued() | RequestRaised():
                 return self._enqueue(event)
             case Submitted():
                 return self._accept(event)
@@ -309,7 +312,7 @@ class JournalState:
             self.repairs_queued.clear()
             self.rejection = event.message
 
-    def _enqueue(self, event: Queued | Dequeued) -> ArrayExpression | None:
+    def _enqueue(self, event: Queued | Dequeued | RequestRaised) -> ArrayExpression | None:
         rows = parse_array(event.rows)
         if rows.highest >= len(self.holder):
             raise ValueError("an event queues slices that do not exist")
@@ -318,7 +321,10 @@ class JournalState:
                 self.queue.pop(row, None)
                 self.repairs_queued.pop(row, None)
             return None
-        self._count_repairs(rows, event.cause)
+        if isinstance(event, RequestRaised):
+            self.raised.apply(event, rows)
+        else:
+            self._count_repairs(rows, event.cause)
         self.queue.update(dict.fromkeys(rows, event.changes))
         return rows
 
@@ -327,6 +333,8 @@ class JournalState:
         for row in rows if cause else ():
             self.before_repairs.setdefault(row, (self.holder[row], self.requests.get(row)))
             self.repairs_queued[row] = cause
+        if not cause:
+            self.raised.forget(rows)
         for row in () if cause else _among(rows, self.before_repairs):
             if self.holder[row]:  # the engine returned the others: no person decided that
                 for known in (self.repairs, self.repairs_queued, self.before_repairs):

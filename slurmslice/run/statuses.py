@@ -210,6 +210,13 @@ class StatusTable(Sequence[SliceStatus]):
             return None if line is None else line.requested_mem_bytes
         return _number(line.split(b"\t", _REQUESTED + 1)[_REQUESTED])
 
+    def requested_in(self, row: int, submission: int) -> int | None:
+        """Return the bytes that an observed attempt of a row requested; None if not known."""
+        seen = self.seen(row)
+        if seen.submission == submission:
+            return seen.requested_mem_bytes
+        return self.requested_before(row, submission)
+
     def peaks(self, rows: Iterable[int]) -> Iterator[tuple[int, int]]:
         """Iterate over rows with a measured peak of memory in their last attempt, bytes."""
         for row in rows:

@@ -12,6 +12,7 @@ from slurmslice.plan.repairs import AttemptsLeft, effective_policy, find_repairs
 from slurmslice.plan.same_code import CODE_CHANGED
 from slurmslice.policy.budget import NO_COST, Cost, budget_limit
 from slurmslice.policy.ladder import Bounds, Left, RepairPolicy, foresee
+from slurmslice.policy.repair_forward import FEWEST_OVER, ONE_IN, next_larger
 from slurmslice.policy.repair_rules import Step, StepKind
 from slurmslice.reports.counts import key_ranges
 from slurmslice.reports.estimate import RequestGroup
@@ -47,10 +48,24 @@ def ladder_notes(record: RunRecord, groups: Sequence[RequestGroup], engine: Engi
         more = " …" if len(groups) > _MOST_GROUPS else ""
         message = f"{cause}: {' | '.join(ladders)}{more}"
         notes.append(Note("repair-ladder", message, {"cause": cause, "ladders": list(ladders)}))
+    if "oom" in shown and any(_raises_others(policy, one) for one in bounds):
+        message = (
+            f"oom: if {FEWEST_OVER} slices or more, and one in {ONE_IN} of those that ended or ran "
+            "longer, exceed their memory, the slices that wait request the next step too"
+        )
+        notes.append(Note("repair-forward", message, {"fewest": FEWEST_OVER, "one_in": ONE_IN}))
     notes += _budget_note(record.budget, groups, bounds[0].first.time_s)
     if notes and "failed" not in shown:
         notes.append(Note("others-left", "any other failure: left"))
     return notes
+
+
+def _raises_others(policy: RepairPolicy, bounds: Bounds) -> bool:
+    """Tell if slices that wait may request more memory after others exceeded theirs."""
+    try:
+        return next_larger(policy, bounds, bounds.first) is not None
+    except BadInputError:
+        return False
 
 
 def _budget_note(

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from slurmslice.actions.judge_nodes import excluded_nodes, node_note
 from slurmslice.actions.poll import PollResult
+from slurmslice.actions.raise_requests import raise_note
 from slurmslice.cli.output.blocked_slices import notes_on_blocked_slices
 from slurmslice.cli.output.canary import note_on_canary
 from slurmslice.cli.output.console import colored_state, emit_note, print_line, print_note
@@ -42,6 +43,8 @@ def print_summary(run: Run) -> None:
         print_note(found)
     for excluded in excluded_nodes(run).values():
         print_note(node_note(run, excluded))
+    for raised in run.journal_state.raised.events:
+        print_note(raise_note(raised))
     if canary := note_on_canary(run):
         print_note(canary)
     if repairs := note_on_repairs(run, _commands_to_continue(run)):

@@ -39,6 +39,7 @@ from slurmslice.run.journal import (
     parse_events,
 )
 from slurmslice.run.journal_state import replay_events
+from slurmslice.run.raised_requests import RequestRaised
 from slurmslice.run.statuses import STATUS_HEADER, StatusTable, format_status_lines
 from slurmslice.run.steward_record import StewardEnded, StewardIntent, StewardSubmitted
 from slurmslice.run.submission import SubmissionStatus
@@ -98,6 +99,8 @@ HISTORY: list[Event] = [
     NodeExcluded("n3", "failures", 5.0, 8, 1, 90, 1e-7, 86419.0, 19.0),
     NodeIncluded("n3", "a person decided that", 20.0),
     CanaryEnded("it is done", 21.0),
+    Queued("9", of({}), 21.2),
+    RequestRaised("9", of({"mem": "8G"}), 1, "4G", "8G", 5, 20, 1 << 32, 21.5),
     PolicyChanged(None, 19.0, budget="2x"),
     EndTold("mail", 20.0),
     EndTold("mail", 21.0, failed=True),
