@@ -178,11 +178,12 @@ _describe_slice() {
 }
 
 # Reads what all tasks of the submission share. In the direct form that is the attempt of each slice
-# (lines "ATTEMPT INDEX,INDEX…", or "ATTEMPT *" for all), and perhaps the rows.
+# and its continuations (lines "NUMBER INDEX,INDEX…", or "NUMBER *" for all), and perhaps the rows.
 _read_common() {
-  _attempts=() _rows=''
+  _attempts=() _continued=() _rows=''
   [[ $_form == direct ]] || return 0
   [[ ! -e $_submission/attempts ]] || mapfile -t _attempts <"$_submission/attempts"
+  [[ ! -e $_submission/continued ]] || mapfile -t _continued <"$_submission/continued"
   [[ ! $_scattered ]] || IFS= read -r -d '' _rows <"$_run/slices.tsv"
 }
 
@@ -207,7 +208,7 @@ _read_slices() {
 # Exports the variables that are the same for all slices. In a pack the setup does not see them.
 _share_variables() {
   _width=${SLURM_ARRAY_TASK_COUNT:-1} # the tasks of this submission
-  export SLICE_COUNT=$_slices SLICE_ATTEMPT=1
+  export SLICE_COUNT=$_slices SLICE_ATTEMPT=1 SLICE_CONTINUED=0
   [[ ! ${SLURM_ARRAY_JOB_ID:-} ]] || export SLURMSLICE_ARRAY_JOB_ID=$SLURM_ARRAY_JOB_ID
   [[ ! $_ids ]] || export SLURM_ARRAY_TASK_COUNT=$_slices SLURM_ARRAY_TASK_MIN=$_lowest \
     SLURM_ARRAY_TASK_MAX=$_highest SLURM_ARRAY_TASK_STEP=$_step
@@ -246,6 +247,9 @@ _take_index() {
   export SLICE=$_index SLICE_ROW=$_row
   for _those in "${_attempts[@]}"; do
     [[ $_those != *' *' && ,${_those#* }, != *",$_index,"* ]] || SLICE_ATTEMPT=${_those%% *}
+  done
+  for _those in "${_continued[@]}"; do
+    [[ $_those != *' *' && ,${_those#* }, != *",$_index,"* ]] || SLICE_CONTINUED=${_those%% *}
   done
 }
 

@@ -17,7 +17,7 @@ from slurmslice.errors import LockedError, NoAnswerError, TooManyTasksError
 from slurmslice.notes import Note
 from slurmslice.plan.canary_phase import CanaryPhase, canary_phase
 from slurmslice.plan.plan import Choice, Plan, make_plan
-from slurmslice.plan.repairs import find_repairs, rows_to_repair
+from slurmslice.plan.repairs import continued_attempts, find_repairs, rows_to_repair
 from slurmslice.policy.circuit_breaker import Attempt, Ends, failures_with_common_cause
 from slurmslice.policy.failure_limit import limit_in_slices
 from slurmslice.run.identity import job_identity
@@ -246,12 +246,13 @@ def _ends(run: Run) -> Ends:
         return starmap(Attempt, statuses.times(rows))
 
     seen = chain(statuses.attempts(statuses.rows_in(FAILED_STATES)), statuses.past_failures())
-    blames = run.journal_state.nodes.blames
+    blames, no_failures = run.journal_state.nodes.blames, continued_attempts(run)
     return Ends(
         [
             Attempt(one.started_at, one.ended_at)
             for one in seen
-            if not blames(one.node, one.started_at)
+            if one[:2] not in no_failures
+            and not blames(one.node, one.started_at)
             and (one.ended_at is None or one.ended_at >= released_at)
         ],
         lambda: attempts({State.COMPLETED}),

@@ -11,6 +11,7 @@ from slurmslice.errors import BadInputError, SlurmsliceError
 from slurmslice.notes import Note
 from slurmslice.plan.avoided_nodes import excluded_by_person
 from slurmslice.plan.failure_causes import failed_attempts
+from slurmslice.plan.repairs import continued_attempts
 from slurmslice.plan.run_script import script_request
 from slurmslice.policy.bad_nodes import (
     EXCLUDED_FOR_S,
@@ -55,7 +56,8 @@ def judge_nodes(run: Run) -> tuple[Note, ...]:
     if run.engine.runs_in_process:
         return ()
     excluded = run.journal_state.nodes.excluded(run.clock())
-    failures = list(failed_attempts(run))
+    no_failures = continued_attempts(run)
+    failures = [one for one in failed_attempts(run) if one[:2] not in no_failures]
     if not (excluded or _may_accuse(failures)):
         return ()
     events = _decisions(run, failures, excluded)

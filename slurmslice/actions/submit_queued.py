@@ -35,6 +35,7 @@ from slurmslice.plan.planned_submission import (
 )
 from slurmslice.plan.run_script import RunScript, check_script, read_script
 from slurmslice.plan.same_code import read_code, refuse_other_code
+from slurmslice.run.checkpoints import identify_all
 from slurmslice.run.journal import Dequeued, Rejected, Submitted, Unclear
 from slurmslice.run.run import Run
 from slurmslice.run.submission import SubmissionStatus
@@ -197,8 +198,12 @@ def _submit(run: Run, planned: PlannedSubmission) -> AcceptedSubmission | None:
         _fence_script(run)
         sha = run.directory.create_submission_folder(
             planned.number, run.table, planned.table_rows, run.record.direct,
-            run.journal_state.next_attempts(planned.table_rows),
+            run.journal_state.next_numbers(planned.table_rows),
         )  # fmt: skip
+    if run.record.checkpoint:
+        found = identify_all(run.record, run.table, planned.batch.rows)
+        run.directory.write_checkpoints(planned.number, found)
+        run.known_checkpoints.pop(planned.number, None)
     code = read_code(run, planned.script)
     refuse_other_code(run, code)
     environ = next_environ(run, planned.script, planned.request)

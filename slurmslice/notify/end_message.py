@@ -13,6 +13,7 @@ from slurmslice.plan.canary_phase import stop_reason
 from slurmslice.plan.failure_causes import cause_of_row
 from slurmslice.plan.repairs import Repairs, find_repairs
 from slurmslice.reports.counts import count_text, counts_by_state, key_ranges
+from slurmslice.run.continuations import count_continuations
 from slurmslice.run.run import Run
 from slurmslice.sbatch.units import format_time
 from slurmslice.status.states import FAILED_STATES, State
@@ -93,8 +94,11 @@ def _figures(run: Run) -> list[str]:
     if first is not None and last is not None:
         lines.append(f"Duration: {format_time(max(0, int(last - first)))}, from the first "
                      "submission to the last end.")  # fmt: skip
-    repaired = sum(bool(causes) for causes in run.journal_state.repairs.values())
+    histories = run.journal_state.repairs.values()
+    repaired = sum(count_continuations(causes) < len(causes) for causes in histories)
+    continued = sum(count_continuations(causes) > 0 for causes in histories)
     lines += [f"Repaired: {count_text(repaired)}."] if repaired else []
+    lines += [f"Continued from their checkpoints: {count_text(continued)}."] if continued else []
     return [*lines, *(raise_note(one).message for one in run.journal_state.raised.events)]
 
 

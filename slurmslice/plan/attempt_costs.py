@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
 
 from slurmslice.errors import BadInputError, SlurmsliceError
 from slurmslice.plan.request_changes import previous_request
 from slurmslice.plan.run_script import script_request
 from slurmslice.policy.budget import NO_COST, Cost
+from slurmslice.run.continuations import CONTINUE, is_continuation
 from slurmslice.run.run import Run
 from slurmslice.sbatch.resource_request import NO_REQUEST, ResourceRequest
 
@@ -34,14 +35,30 @@ class AttemptCosts:
         """Return the cost of the automatic attempts since a person submitted their slices."""
         state, used = self._run.journal_state, NO_COST
         before = {row: number for row, (number, _) in state.before_repairs.items()}
-        for row, number in before.items():
-            used += self._last(row, number) + self._queued(row)
-        earlier = {row: len(state.repairs.get(row, ())) - 1 for row in before}
+        past: dict[int, list[tuple[int, int]]] = {row: [] for row in before}
         for row, number, seconds in self._run.statuses.past_durations():
             if row in before and number > before[row]:
-                used += self._past(number, seconds)
-                earlier[row] -= 1
-        return sum((self._unknown(row, number) for row, number in earlier.items()), used)
+                past[row].append((number, seconds))
+        for row, number in before.items():
+            *earlier, last = state.repairs.get(row, ()) or ("",)
+            if not is_continuation(last):
+                used += self._last(row, number)
+            used += self._queued(row) + self._earlier(row, earlier, sorted(past[row]))
+        return used
+
+    def _earlier(self, row: int, causes: Sequence[str], past: Sequence[tuple[int, int]]) -> Cost:
+        """Return the cost of a row's earlier automatic attempts; a continuation costs nothing.
+
+        Args:
+            row: the row.
+            causes: the cause of each.
+            past: submission and duration of those that ``states.tsv`` still has.
+        """
+        charged = [not is_continuation(cause) for cause in causes]
+        if len(past) == len(charged):
+            past = [one for one, counts in zip(past, charged, strict=True) if counts]
+        used = sum((self._past(*one) for one in past), NO_COST)
+        return used + self._unknown(row, sum(charged) - len(past))
 
     def all_attempts(self) -> Cost:
         """Return the cost of all attempts, as far as their durations are known."""
@@ -82,7 +99,8 @@ class AttemptCosts:
     def _queued(self, row: int) -> Cost:
         """Return the most that a repair may cost that is queued and not submitted yet."""
         state = self._run.journal_state
-        if row not in state.queue or row not in state.repairs_queued:
+        cause = state.repairs_queued.get(row, CONTINUE)
+        if row not in state.queue or is_continuation(cause):
             return NO_COST
         return self.of(self.request(state.queue[row])) or NO_COST
 

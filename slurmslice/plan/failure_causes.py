@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from itertools import chain
 
 from slurmslice.policy.causes import cause_of, counts
+from slurmslice.run.continuations import is_continuation
 from slurmslice.run.run import Run
 from slurmslice.run.statuses import SeenAttempt
 from slurmslice.status.reconcile import SliceStatus
@@ -46,22 +47,39 @@ class RepairHistory:
     def __init__(self, run: Run) -> None:
         self._run = run
         self._failures: dict[int, list[SeenAttempt]] = {}
-        for one in run.statuses.past_failures() if run.journal_state.nodes.periods else ():
+        self._wanted = bool(run.journal_state.nodes.periods or run.record.checkpoint)
+        for one in run.statuses.past_failures() if self._wanted else ():
             self._failures.setdefault(one.row, []).append(one)
 
     def of(self, row: int) -> tuple[str, ...]:
         """Return the causes that were repaired since a person submitted the slice."""
-        run = self._run
-        causes = run.journal_state.repairs_of(row)
-        failures = self._failures.get(row, ())
-        if not (causes and failures):
-            return causes
-        first = run.journal_state.before_repairs[row][0]
+        pairs = self._pairs(row)
+        if not pairs:
+            return self._run.journal_state.repairs_of(row)
+        return tuple(cause_in(self._run, one, cause) for one, cause in pairs)
+
+    def continued(self) -> set[tuple[int, int]]:
+        """Return row and submission of each failed attempt that a continuation followed."""
+        rows = [*self._failures, *self._run.journal_state.repairs_queued]
+        return {
+            (one.row, one.submission)
+            for row in dict.fromkeys(rows)
+            for one, cause in self._pairs(row)
+            if is_continuation(cause)
+        }
+
+    def _pairs(self, row: int) -> list[tuple[SeenAttempt, str]]:
+        """Pair the failed attempts of a row with their causes; empty if they do not match."""
+        state = self._run.journal_state
+        causes, failures = state.repairs_of(row), list(self._failures.get(row, ()))
+        queued = row in state.repairs_queued
+        if not (self._wanted and causes and (failures or queued)):
+            return []
+        first = state.before_repairs[row][0]
         failures = sorted((one for one in failures if one.submission >= first),
                           key=lambda one: one.submission)  # fmt: skip
-        if row in run.journal_state.repairs_queued:
-            failures += run.statuses.attempts([row])
+        if queued:
+            failures += self._run.statuses.attempts([row])
         if len(failures) != len(causes):  # the end of states.tsv is lost
-            return causes
-        pairs = zip(failures, causes, strict=True)
-        return tuple(cause_in(run, one, cause) for one, cause in pairs)
+            return []
+        return list(zip(failures, causes, strict=True))

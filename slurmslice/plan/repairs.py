@@ -13,6 +13,7 @@ from functools import cached_property
 from slurmslice.engines.protocol import TaskLimits
 from slurmslice.errors import BadInputError, NoAnswerError, SlurmsliceError
 from slurmslice.plan.attempt_costs import AttemptCosts
+from slurmslice.plan.continuations import reason_not_to_continue
 from slurmslice.plan.failure_causes import RepairHistory, cause_of_row
 from slurmslice.plan.plan import Choice
 from slurmslice.plan.repair_budget import divide_by_budget
@@ -20,6 +21,7 @@ from slurmslice.plan.request_changes import filled_request
 from slurmslice.plan.run_script import script_request
 from slurmslice.plan.same_code import divide_by_code
 from slurmslice.policy.causes import counts
+from slurmslice.policy.continue_on import MOST_CONTINUES
 from slurmslice.policy.ladder import (
     DEFAULT_ATTEMPTS,
     Bounds,
@@ -30,6 +32,7 @@ from slurmslice.policy.ladder import (
     request_changes,
 )
 from slurmslice.policy.repair_rules import Step, StepKind
+from slurmslice.run.continuations import CONTINUE, is_continuation
 from slurmslice.run.run import Run
 from slurmslice.sbatch.resource_request import NO_REQUEST, ResourceRequest
 from slurmslice.spec.packing import task_request
@@ -44,10 +47,14 @@ def effective_policy(
     causes: tuple[str, ...] = (),
     budget: str = "",
     allow_changed: bool = False,
+    continue_on: str = "",
+    max_continues: int = MOST_CONTINUES,
 ) -> RepairPolicy:
     """Return a policy; without a number of attempts, the default of its rules."""
     attempts = max_attempts or (DEFAULT_ATTEMPTS if retry or on else 1)
-    return RepairPolicy(attempts, retry, on, causes, budget, allow_changed)
+    return RepairPolicy(
+        attempts, retry, on, causes, budget, allow_changed, continue_on, max_continues
+    )
 
 
 def repair_policy(run: Run) -> RepairPolicy:
@@ -59,6 +66,8 @@ def repair_policy(run: Run) -> RepairPolicy:
         causes=run.record.cause,
         budget=run.budget,
         allow_changed=run.allow_changed,
+        continue_on=run.continue_on,
+        max_continues=run.max_continues,
     )
 
 
@@ -102,7 +111,7 @@ def find_repairs(run: Run) -> Repairs:
     If the engine or the script cannot be read, the repair is decided without its limits.
     """
     policy = repair_policy(run)
-    if policy.max_attempts == 1:
+    if not policy.submits_again:
         return Repairs()
     held_by = run.journal_state.submission_of
     failed = run.statuses.rows_in(FAILED_STATES)
@@ -125,7 +134,10 @@ def find_repairs(run: Run) -> Repairs:
         choices, others = divide_by_code(run, choices)
     if policy.budget and choices:
         costs = AttemptCosts(run, decide.default_time)
-        choices, beyond = divide_by_budget(run, choices, costs)
+        going_on = [choice for choice in choices if is_continuation(choice.cause)]
+        repairs = [choice for choice in choices if not is_continuation(choice.cause)]
+        choices, beyond = divide_by_budget(run, repairs, costs)
+        choices = [*going_on, *choices]
         others += beyond
     for choice, reason in others:
         left.setdefault((choice.cause, reason), []).extend(choice.rows)
@@ -139,12 +151,28 @@ def rows_to_repair(run: Run) -> list[int]:
     return find_repairs(run).rows
 
 
+def continued_attempts(run: Run) -> set[tuple[int, int]]:
+    """Return row and submission of each failed attempt after which its slice continues.
+
+    They are no failures: the slice got further.
+    """
+    if not run.record.checkpoint:
+        return set()
+    going_on = (one for one in find_repairs(run).due if is_continuation(one.cause))
+    due = {(row, run.statuses.seen(row).submission) for one in going_on for row in one.rows}
+    return due | RepairHistory(run).continued()
+
+
 class AttemptsLeft:
     """The further attempts of slices by the recorded policy of their run."""
 
     def __init__(self, run: Run) -> None:
         self._run, self._policy, self._history = run, repair_policy(run), RepairHistory(run)
-        self._repaired = frozenset(rows_to_repair(run))
+        due = find_repairs(run).due
+        self._repaired = frozenset(row for one in due for row in one.rows)
+        self._continued = frozenset(
+            row for one in due if is_continuation(one.cause) for row in one.rows
+        )
 
     def of(self, row: int) -> int:
         """Return the attempts that a slice still gets if each of them counts and fails; from 0."""
@@ -154,7 +182,8 @@ class AttemptsLeft:
             return 0
         used = attempts_used(self._history.of(row))
         began = self._run.journal_state.attempts[row] > 0
-        if state.failed and not counts(cause_of_row(self._run, row)):
+        uncounted = row in self._continued or not counts(cause_of_row(self._run, row))
+        if state.failed and uncounted:
             began = False
         return max(0, most - used - began)
 
@@ -184,8 +213,11 @@ class Decisions:
         if history not in self._steps:
             self._steps[history] = next_step(self.policy, *history)
         step = self._steps[history]
+        why_not = reason_not_to_continue(run, self.policy, row, cause)
+        if why_not is not None and not why_not:
+            return f"{CONTINUE}{cause}", {}
         if isinstance(step, Left):
-            return cause, step
+            return cause, Left(f"{why_not}; {step.reason}") if why_not else step
         first = run.journal_state.before_repairs.get(row)
         memory = seen.requested_mem_bytes
         first_memory = run.statuses.requested_before(row, first[0]) if first else memory

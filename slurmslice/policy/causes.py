@@ -9,6 +9,7 @@ from __future__ import annotations
 import signal
 from dataclasses import dataclass
 
+from slurmslice.run.continuations import is_continuation
 from slurmslice.script.progress_lines import signal_number
 from slurmslice.status.exit_reason import is_setup_reason
 from slurmslice.status.reconcile import SliceStatus
@@ -115,7 +116,7 @@ def matching_words(cause: str) -> tuple[str, ...]:
 def counts(cause: str) -> bool:
     """Tell if an attempt with this cause uses up one of ``--max-attempts``."""
     kind = CAUSES.get(cause)
-    return kind is None or kind.counts
+    return not is_continuation(cause) and (kind is None or kind.counts)
 
 
 def _signal_name(number: int) -> str:

@@ -11,6 +11,7 @@ from fractions import Fraction
 from functools import cached_property
 
 from slurmslice.policy.causes import CAUSES, counts, matching_words
+from slurmslice.policy.continue_on import MOST_CONTINUES
 from slurmslice.policy.repair_rules import RepairRule, Step, StepKind, parse_rules
 from slurmslice.sbatch.options import MEMORY_OPTIONS
 from slurmslice.sbatch.resource_request import ResourceRequest
@@ -57,6 +58,8 @@ class RepairPolicy:
         causes: the person's named causes.
         budget: the budget of automatic attempts, as typed; empty for none.
         allow_changed: a slice is repaired also if its code has changed.
+        continue_on: the causes after which a slice continues from its checkpoint, as checked.
+        max_continues: the most continuations of a slice.
     """
 
     max_attempts: int = 1
@@ -65,11 +68,23 @@ class RepairPolicy:
     causes: tuple[str, ...] = ()
     budget: str = ""
     allow_changed: bool = False
+    continue_on: str = ""
+    max_continues: int = MOST_CONTINUES
+
+    @property
+    def submits_again(self) -> bool:
+        """True if the policy may submit a failed slice again."""
+        return self.max_attempts > 1 or bool(self.continue_on)
 
     @property
     def limit_reason(self) -> str:
         """The reason to leave a slice that had all its attempts."""
         return f"--max-attempts {self.max_attempts} reached"
+
+    @property
+    def continues_reason(self) -> str:
+        """The reason to leave a slice that had all its continuations."""
+        return f"--max-continues {self.max_continues} reached"
 
     @property
     def repaired_causes(self) -> list[str]:
@@ -87,6 +102,10 @@ class RepairPolicy:
         words = ["--retry"] if self.retry else []
         more = [f"--budget {self.budget}"] if self.budget else []
         more += ["--allow-changed"] if self.allow_changed else []
+        if self.continue_on:
+            more += [
+                f"--continue-on {quote(self.continue_on)} --max-continues {self.max_continues}"
+            ]
         return " ".join([*words, *rules, *more, f"--max-attempts {self.max_attempts}"])
 
     def rule_for(self, cause: str) -> RepairRule | None:

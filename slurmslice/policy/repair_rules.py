@@ -108,7 +108,7 @@ def parse_rule(text: str, causes: tuple[str, ...] = ()) -> RepairRule:
         raise BadInputError(
             f"{text!r} is not a rule.", f"Write {RULE_FORM}.", code="bad-rule", value=text
         )
-    checked = _checked_cause(cause, _named_causes(causes))
+    checked = parse_cause(cause, causes)
     ladder = tuple(_parse_step(words, text) for words in _split_steps(steps, text))
     early = [step for step in ladder[:-1] if step.kind is StepKind.LEAVE]
     if early:
@@ -137,12 +137,13 @@ def _named_causes(causes: tuple[str, ...]) -> list[str]:
     return list(dict.fromkeys([*of_logs, *EXIT_CAUSES.values()]))
 
 
-def _checked_cause(cause: str, named: Sequence[str]) -> str:
-    """Return the cause in its usual form.
+def parse_cause(cause: str, causes: tuple[str, ...] = ()) -> str:
+    """Return a cause in its usual form; ``causes`` are the person's named causes.
 
     Raises:
-        BadInputError: there is no such cause.
+        BadInputError: there is no such cause (``unknown-cause``).
     """
+    named = _named_causes(causes)
     if cause in {*CAUSES, *named} or (
         cause.startswith(SIGNAL) and cause[len(SIGNAL) :] in SIGNAL_NAMES
     ):

@@ -12,6 +12,7 @@ from slurmslice.plan.repairs import AttemptsLeft, repair_policy, rows_to_repair
 from slurmslice.reports.measured import elapsed_s
 from slurmslice.reports.slice_requests import SliceRequests
 from slurmslice.reports.steward import report_steward
+from slurmslice.run.continuations import count_continuations, is_continuation
 from slurmslice.run.raised_requests import RequestRaised
 from slurmslice.run.run import Run
 from slurmslice.run.slice_logs import SliceLog
@@ -71,17 +72,20 @@ def slice_record(
 
     ``cause`` is the cause of a failure, in the word that ``--on`` takes; else None.
     ``repaired`` has the causes that the policy has repaired since a person submitted the slice.
+    ``continued`` is the number of its continuations from its checkpoint.
     ``columns`` has the values of its columns in the slice table. ``elapsed_s`` of a slice that
     runs grows until its end. ``log`` is the file with its output. Several slices may share it: the
     output begins at ``log_offset`` and has ``log_bytes`` bytes (None: up to the end of the file).
     """
     status, limits = run.statuses[row], requested.of(row)
+    history = run.journal_state.repairs_of(row)
     return {
         "key": run.table.keys[row],
         "row": row,
         "state": str(status.state),
         "cause": (cause_of_row(run, row) if status.state.failed else "") or None,
-        "repaired": list(run.journal_state.repairs_of(row)),
+        "repaired": [cause for cause in history if not is_continuation(cause)],
+        "continued": count_continuations(history),
         "attempt": status.attempt,
         "attempts_left": attempts_left.of(row),
         "job": run.array_task_of(status),

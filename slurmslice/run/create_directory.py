@@ -8,6 +8,7 @@ import secrets
 from pathlib import Path
 
 from slurmslice.errors import BadInputError
+from slurmslice.run.checkpoints import identify_all
 from slurmslice.run.directory import RunDirectory
 from slurmslice.sbatch.array_expression import parse_array
 from slurmslice.slices.slice_table import SliceTable
@@ -69,6 +70,8 @@ def _write_files(
     run = RunDirectory(draft)
     run.slices.write_bytes(table.data)
     run.create_submission_folder(1, table, parse_array(record.first).indices, record.direct)
+    if record.checkpoint:
+        run.write_checkpoints(1, identify_all(record, table, parse_array(record.first).indices))
     run.library.write_bytes(library)
     run.library.chmod(0o444 & ~files.current_umask())
     run.script.write_bytes(script)

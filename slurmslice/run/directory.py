@@ -10,6 +10,7 @@
     states.tsv      states as polls found them; a lost tail does no harm
     submissions/007/  tasks.tsv  job (the claim)  logs/<log name>  tasks/<index>.log
                       cancelled/<index>: slots of a task that goes on with its other slots
+                      checkpoints: size and time of the checkpoints before it (--checkpoint)
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from itertools import count
 from pathlib import Path
 
 from slurmslice.errors import BadInputError, DamagedRunError, NotAFileError
+from slurmslice.run.checkpoints import Identity, format_identities, parse_identities
 from slurmslice.run.journal import Event, format_event, parse_events
 from slurmslice.script import progress_lines
 from slurmslice.script.source_line import LIBRARY_NAME
@@ -225,9 +227,9 @@ class RunDirectory:
         table: SliceTable,
         rows: Sequence[int],
         direct: bool,
-        attempts: Sequence[int] = (),
+        numbers: Mapping[str, Sequence[int]] | None = None,
     ) -> str:
-        """Create a submission's folder, its task table, and the attempts of its slices.
+        """Create a submission's folder, its task table, and the numbers of its slices.
 
         It completes a folder that a killed process left incomplete. A task table never changes
         after it was submitted. Tasks create the folders inside ``logs`` when they need them.
@@ -237,7 +239,8 @@ class RunDirectory:
             table: the slices of the run.
             rows: the rows that it carries, in the order of the array's indices.
             direct: the array index is the key.
-            attempts: the attempt of each of these rows; empty if all are first attempts.
+            numbers: ``attempt`` and ``continued`` of each of these rows, as far as they differ from
+                those of first attempts (``JournalState.next_numbers``).
 
         Returns:
             the digest of the task table; empty in the direct form, which has none.
@@ -246,16 +249,28 @@ class RunDirectory:
         (folder / "tasks").mkdir(parents=True, exist_ok=True)
         (folder / "logs").mkdir(exist_ok=True)
         if direct:
-            if attempts:
+            for name, some in (numbers or {}).items():
                 keys = (table.keys[row] for row in rows)
-                files.replace_file(folder / "attempts", _format_attempts(keys, attempts))
+                files.replace_file(folder / _DIRECT[name], _format_numbers(keys, some))
             return ""
         data = table.part(rows)
-        if attempts:
+        if numbers:
             part = SliceTable.read(data, str(self.task_table_path(number)))
-            data = part.with_columns(("attempt",), ((str(one),) for one in attempts)).data
+            lines = zip(*(map(str, some) for some in numbers.values()), strict=True)
+            data = part.with_columns(tuple(numbers), lines).data
         files.replace_file(self.task_table_path(number), data)
         return sha256_hex(data)
+
+    def write_checkpoints(self, number: int, found: Mapping[int, Identity]) -> None:
+        """Write the checkpoints that are there before a submission, by row."""
+        path = self.submission_folder(number) / "checkpoints"
+        files.replace_file(path, format_identities(found))
+
+    def read_checkpoints(self, number: int) -> dict[int, Identity] | None:
+        """Return the checkpoints before a submission; None if they were not recorded."""
+        with contextlib.suppress(OSError):
+            return parse_identities(files.read_file(self.submission_folder(number) / "checkpoints"))
+        return None
 
     def write_cancelled(self, number: int, slots: Mapping[int, Sequence[int]]) -> None:
         """Write the cancelled slots of tasks that go on, by array index. The library reads them.
@@ -366,17 +381,21 @@ class RunDirectory:
             yield
 
 
-def _format_attempts(indices: Iterable[str], attempts: Sequence[int]) -> bytes:
-    """Return the attempts of the direct form: for each attempt a line with its indices, or ``*``.
+_DIRECT = {"attempt": "attempts", "continued": "continued"}
+"""The files of the direct form that have a number for each slice."""
+
+
+def _format_numbers(indices: Iterable[str], numbers: Sequence[int]) -> bytes:
+    """Return numbers of the direct form: for each number a line with its indices, or ``*``.
 
     bash finds an index in a long list faster than it reads many lines.
     """
-    if len(set(attempts)) == 1:
-        return f"{attempts[0]} *\n".encode()
-    by_attempt: dict[int, list[str]] = {}
-    for index, attempt in zip(indices, attempts, strict=True):
-        by_attempt.setdefault(attempt, []).append(index)
-    return "".join(f"{n} {','.join(some)}\n" for n, some in sorted(by_attempt.items())).encode()
+    if len(set(numbers)) == 1:
+        return f"{numbers[0]} *\n".encode()
+    by_number: dict[int, list[str]] = {}
+    for index, number in zip(indices, numbers, strict=True):
+        by_number.setdefault(number, []).append(index)
+    return "".join(f"{n} {','.join(some)}\n" for n, some in sorted(by_number.items())).encode()
 
 
 def sha256_hex(data: bytes) -> str:

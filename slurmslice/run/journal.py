@@ -73,7 +73,8 @@ class Queued:
         rows: an array expression.
         changes: the options that differ from the script's.
         at: epoch seconds.
-        cause: the cause of failure that the policy repairs; empty if a person wants the rows.
+        cause: the cause of failure that the policy repairs; ``continue:CAUSE`` if the slices go on
+            from their checkpoints; empty if a person wants the rows.
     """
 
     rows: str
@@ -231,7 +232,8 @@ class PolicyChanged:
     Attributes:
         max_attempts: the number of attempts that each slice gets.
         at: epoch seconds.
-        max_failures, retry, on, budget, cancel_rest, allow_changed: as ``RunSpec`` has them.
+        max_failures, retry, on, budget, cancel_rest, allow_changed, continue_on, max_continues: as
+            ``RunSpec`` has them.
     """
 
     max_attempts: int | None
@@ -242,6 +244,8 @@ class PolicyChanged:
     budget: str | None = None
     cancel_rest: bool | None = None
     allow_changed: bool | None = None
+    continue_on: str | None = None
+    max_continues: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 
+from slurmslice.run.continuations import count_continuations
 from slurmslice.run.journal import (
     CanaryEnded,
     Cancelled,
@@ -116,6 +117,8 @@ class JournalState:
     retry: bool | None = None
     on: tuple[str, ...] | None = None
     budget: str | None = None
+    continue_on: str | None = None
+    max_continues: int | None = None
     repairs: dict[int, tuple[str, ...]] = field(default_factory=dict)
     repairs_queued: dict[int, str] = field(default_factory=dict)
     before_repairs: dict[int, tuple[int, ResourceRequest | None]] = field(default_factory=dict)
@@ -138,10 +141,19 @@ class JournalState:
         """The number of the next submission."""
         return max(self.submissions, default=0) + 1
 
-    def next_attempts(self, rows: Sequence[int]) -> Sequence[int]:
-        """Return the next attempt of each of these rows; empty if all are first attempts."""
+    def next_numbers(self, rows: Sequence[int]) -> dict[str, Sequence[int]]:
+        """Return the next attempt of each row, and its continuations before that.
+
+        ``attempt`` is left out if all are first attempts, and ``continued`` if there are none.
+        """
+        found: dict[str, Sequence[int]] = {}
         attempts = [self.attempts[row] + 1 for row in rows]
-        return attempts if any(one > 1 for one in attempts) else ()
+        if any(one > 1 for one in attempts):
+            found["attempt"] = attempts
+        continued = [count_continuations(self.repairs_of(row)) for row in rows]
+        if any(continued):
+            found["continued"] = continued
+        return found
 
     def submission_of(self, row: int) -> Submission | None:
         """The current submission of a row; None if there is none."""

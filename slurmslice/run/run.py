@@ -49,6 +49,11 @@ class Run:
         """Submissions whose share of the throttle this process has sent to the engine."""
         self.known_limits: dict[ResourceRequest, TaskLimits] = {}
         """The engine's limits for the requests of repairs, as far as this process asked it."""
+        self.known_checkpoints: dict[int, dict[int, tuple[int, int]] | None] = {}
+        """The checkpoints before each submission, as far as they were read; None: not recorded."""
+        self.checkpoint_looks: dict[tuple[int, int], tuple[float, bool]] = {}
+        """For each row and submission: the answer after which its checkpoint was looked at, and if
+        it had changed then."""
         self.uses_all_nodes = False
         """Submissions exclude no suspected node, because one without them was rejected."""
         self.answered_at = float("-inf")
@@ -227,6 +232,17 @@ class Run:
         """The recorded ``--budget``; empty for none."""
         changed = self.journal_state.budget
         return self.record.budget if changed is None else changed
+
+    @property
+    def continue_on(self) -> str:
+        """The recorded ``--continue-on``; empty for none."""
+        changed = self.journal_state.continue_on
+        return self.record.continue_on if changed is None else changed
+
+    @property
+    def max_continues(self) -> int:
+        """The recorded ``--max-continues``."""
+        return self.journal_state.max_continues or self.record.max_continues
 
     @property
     def recorded_environment(self) -> RecordedEnvironment:

@@ -7,19 +7,11 @@ attempt. If it fails, the slice is CHECK_FAILED.
 
 from __future__ import annotations
 
-import os.path
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from slurmslice.errors import BadInputError
-from slurmslice.slices.slice_table import SliceTable
-from slurmslice.spec.command import (
-    check_command_word,
-    check_shell_text,
-    expand_word,
-    word_placeholders,
-    word_to_bash,
-)
+from slurmslice.spec.command import check_shell_text, word_to_bash
+from slurmslice.spec.slice_path import check_slice_path
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,42 +46,7 @@ class OutputCheck:
         if self.text:
             check_shell_text(self.text, "the text of --check")
         for path in self.files:
-            try:
-                check_command_word(path, columns)
-            except BadInputError as why:
-                raise why.inside("--check-file", option="check-file") from why
-            if not word_placeholders(path):
-                raise BadInputError(
-                    f"--check-file {path!r} is the same file for every slice.",
-                    "Put {} or a {column} into the path. Use --check for a file that all slices "
-                    "share.",
-                    code="check-file-for-all",
-                    option="check-file",
-                    value=path,
-                )
-
-    def refuse_shared_files(self, table: SliceTable) -> None:
-        """Refuse a file that belongs to two slices: one would overwrite the other's.
-
-        Raises:
-            BadInputError: the paths of two slices are equal; the message names both.
-        """
-        if _distinct_by_keys(self.files, table):
-            return
-        owners: dict[str, int] = {}
-        for pattern in self.files:
-            for row, path in enumerate(expand_word(pattern, table.values)):
-                owner = owners.setdefault(os.path.normpath(path), row)
-                if owner != row:
-                    keys = table.keys[owner], table.keys[row]
-                    raise BadInputError(
-                        f"Slices {keys[0]!r} and {keys[1]!r} have the same --check-file: {path!r}.",
-                        "Put {} or more columns into the path, and into the command's output. Use "
-                        "--check for a file that slices share.",
-                        code="check-file-shared",
-                        keys=keys,
-                        path=path,
-                    )
+            check_slice_path(path, columns, "check-file")
 
     def to_bash(self) -> str:
         """The body of the script's check function; empty if there is no check."""
@@ -108,9 +65,3 @@ def _file_test(paths: Sequence[str]) -> Iterator[str]:
     if paths:
         words = " \\\n    ".join(map(word_to_bash, paths))
         yield f"  _check_file {words} || return"
-
-
-def _distinct_by_keys(paths: Sequence[str], table: SliceTable) -> bool:
-    """Tell if the paths differ because the keys do; ``a`` and ``./a`` are one file."""
-    only_key = len(paths) == 1 and word_placeholders(paths[0]) == {""}
-    return only_key and not any("/" in key for key in table.keys)

@@ -68,6 +68,9 @@ class RunSpec:
         cause: the person's named causes, ``NAME=TEXT``; checked.
         budget: the budget of automatic attempts, as typed; checked; empty for none.
         allow_changed: a slice is repaired also if its code has changed since its last attempt.
+        continue_on: the causes after which a slice continues from its checkpoint; checked.
+        checkpoint: the path of its checkpoint, with ``{}`` and ``{column}``; checked.
+        max_continues: the most continuations of a slice.
         mail: one mail tells the end of the run; ``request`` has its address (``mail-user``).
         on_end: shell text that runs at the end of the run, with its status as JSON on stdin.
     """
@@ -97,6 +100,9 @@ class RunSpec:
     cause: tuple[str, ...] = ()
     budget: str = ""
     allow_changed: bool = False
+    continue_on: str = ""
+    checkpoint: str = ""
+    max_continues: int = 20
     mail: bool = False
     on_end: str = ""
 
@@ -231,6 +237,7 @@ class RunRecord(RunSpec):
             "kept logs": self.keep_logs,
             "kept variables": ", ".join(map(repr, self.env)) or "none",
             "check": self.check.shown or "none",
+            "checkpoint": self.checkpoint or "none",
             "failed job steps": "are allowed" if self.allow_failed_steps else "count",
             "template": self.template or "slurmslice's own",
             "folder": self.work_dir,

@@ -497,6 +497,35 @@ def test_failures_are_repaired_by_cause(here: Here, packed: tuple[str, ...]) -> 
     }  # fmt: skip
 
 
+CONTINUED = """
+n=$(cat "ck-$1" 2>&-) || n=0
+echo "$n=$SLICE_CONTINUED" >>"said-$1"
+[ "$1" = 3 ] || echo "$((n + 1))" >"ck-$1"
+case $1-$n in
+  1-[01] | 3-*) exit 85;;
+  2-0) exec sleep 60;;
+esac
+"""
+
+
+@pytest.mark.parametrize(
+    "form", [(), ("--pack", "2"), ("--pack", "4", "--at-once", "2"), ("--column", "x={{ slice }}")]
+)
+def test_slices_continue_from_their_checkpoints(here: Here, form: tuple[str, ...]) -> None:
+    """After a time limit and an exit code, in every form, while the checkpoint changes."""
+    (here.folder / "x.sh").write_text(CONTINUED)
+    rule = ("--continue-on", "timeout,exit:85", "--checkpoint", "ck-{}", "--interval", "0.2")
+    done = here("run", "--engine", "local", "-a", "0-3", "-t", "0:01", "--name", "r", *rule, *form,
+                "--", "bash", "x.sh", "{}")  # fmt: skip
+    assert done.returncode == 1, done.stderr
+    slices = here.status("r")["slices"]
+    assert [one["state"] for one in slices] == ["COMPLETED"] * 3 + ["FAILED"]
+    assert [one["continued"] for one in slices] == [0, 2, 1, 0]
+    assert [one["attempt"] for one in slices] == [1, 3, 2, 1]
+    said = [(here.folder / f"said-{key}").read_text().split() for key in range(4)]
+    assert said == [["0=0"], ["0=0", "1=1", "2=2"], ["0=0", "1=1"], ["0=0"]]
+
+
 def test_a_held_run_tells_one_story(here: Here) -> None:
     """After --max-failures, every command has the same states and the same reason."""
     held = """grep -q '"held"' slurmslice-runs/r/journal.jsonl"""

@@ -21,6 +21,7 @@ from slurmslice.slices.slice_table import SliceTable
 from slurmslice.spec.command import Command, ShellText
 from slurmslice.spec.output_check import OutputCheck
 from slurmslice.spec.packing import Packing
+from slurmslice.spec.slice_path import refuse_shared_paths
 from slurmslice.status.exit_reason import report_from_progress
 from slurmslice.status.observation import JobSteps, TaskReport
 from slurmslice.status.reconcile import ACCOUNTING_LAG_S, SliceEvidence, SliceStatus, reconcile
@@ -209,10 +210,10 @@ def test_two_slices_with_one_file_are_refused(files: tuple[str, ...], path: str 
     columns = {"stem": ["x", "x"], "parent": ["a", "b"], "name": ["x.fits", "x.fits"]}
     table, check = SliceTable(["a/x.fits", "b/x.fits"], columns), OutputCheck("", files)
     if path is None:
-        check.refuse_shared_files(table)
+        refuse_shared_paths(check.files, table, "check-file")
         return
-    with raises_error(BadInputError, "check-file-shared", path=path, keys=tuple(table.keys[:2])):
-        check.refuse_shared_files(table)
+    with raises_error(BadInputError, "file-shared", path=path, keys=tuple(table.keys[:2])):
+        refuse_shared_paths(check.files, table, "check-file")
 
 
 def test_paths_that_the_system_takes_for_one_are_refused(typed: Typed) -> None:
@@ -220,7 +221,7 @@ def test_paths_that_the_system_takes_for_one_are_refused(typed: Typed) -> None:
     (typed.folder / "keys").write_text("a\n./a\nb\n")
     line = ("render", "--slices-from", "keys", "--name", "x", "--check-file", "out/{}.h5")
     typed(*line, "--", "true", "{}")
-    assert (typed.code, typed.error) == (2, "check-file-shared")
+    assert (typed.code, typed.error) == (2, "file-shared")
     assert typed.fields["keys"] == ("a", "./a")
     (typed.folder / "keys").write_text("a\nb/a\nb\n")
     typed(*line, "--", "true", "{}")

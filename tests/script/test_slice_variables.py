@@ -79,6 +79,15 @@ def test_the_attempt_in_the_direct_form(
     assert lines(directory.end(task, index, number=2).log) == [f"99 {index} {attempt}"]
 
 
+@pytest.mark.parametrize(("text", "number"), [("2 *\n", 2), ("1 15,50\n3 5,7\n", 3), ("1 15\n", 0)])
+def test_the_continuations_in_the_direct_form(directory: Place, text: str, number: int) -> None:
+    """They stand in a file of the submission as well."""
+    write(directory, 'echo "$SLICE_CONTINUED"', "0-98")
+    (directory.make(2) / "continued").write_text(text)
+    task = directory.start(5, argument="002")
+    assert lines(directory.end(task, 5, number=2).log) == [str(number)]
+
+
 def test_a_slice_of_the_table_form(directory: Place) -> None:
     """The number of the slice is its key; the name of another slice's task is not given."""
     write(directory, f"{SHOW}; {REAL}; {OWN}", "1001-1004", direct=False)

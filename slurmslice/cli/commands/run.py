@@ -25,6 +25,7 @@ from slurmslice.cli.options.new_run_options import (
     is_typed,
     new_run_options,
 )
+from slurmslice.cli.options.policy_options import refuse_incomplete_continuation
 from slurmslice.cli.options.steward_options import parse_steward_sbatch
 from slurmslice.cli.output.console import emit_note, print_note
 from slurmslice.cli.output.live_progress import follow_live
@@ -100,6 +101,7 @@ def command(
     if run_name:
         run = _open_existing(run_name, options, read_only=dry_run)
         options.rules(run.record.cause)  # refused before anything is recorded
+        _check_continues(run, options)
         limit = run.max_failures if options.max_failures is None else options.max_failures
         options.refuse_cancel_without_limit(limit)
         if unattended:
@@ -226,6 +228,19 @@ def _refuse_without_run(run_name: str | None, include_nodes: tuple[str, ...]) ->
         )
 
 
+def _check_continues(run: Run, options: NewRunOptions) -> None:
+    """Refuse continuations that were typed for a run without a checkpoint.
+
+    Raises:
+        BadInputError: the run has none, or there is no such cause.
+    """
+    causes = options.continues(run.record.cause)
+    if is_typed("continue_on") or is_typed("max_continues"):
+        causes = causes or run.continue_on
+        most = options.values["max_continues"]
+        refuse_incomplete_continuation(causes, run.record.checkpoint, most)
+
+
 def _record_repair(run: Run, options: NewRunOptions, max_attempts: int | None) -> None:
     """Record ``--retry``, ``--on`` and ``--max-attempts`` in an existing run, or show the change.
 
@@ -244,7 +259,10 @@ def _record_repair(run: Run, options: NewRunOptions, max_attempts: int | None) -
 
 
 def _fields(policy: RepairPolicy) -> dict[str, Any]:
-    parts = ("max_attempts", "retry", "on", "budget", "allow_changed")
+    parts = (
+        *("max_attempts", "retry", "on", "budget", "allow_changed"),
+        *("continue_on", "max_continues"),
+    )
     return {part: getattr(policy, part) for part in parts}
 
 
@@ -266,6 +284,10 @@ def _wanted_policy(run: Run, options: NewRunOptions, max_attempts: int | None) -
         wanted["budget"] = options.budget
     elif options.budget not in {"", run.budget}:
         _policy_kept("budget", run.budget or "none", options.budget)
+    if is_typed("continue_on"):
+        wanted["continue_on"] = options.continues(causes)
+    if is_typed("max_continues"):
+        wanted["max_continues"] = options.values["max_continues"]
     if is_typed("allow_changed"):
         wanted["allow_changed"] = True
     if max_attempts is not None and (is_typed("max_attempts") or not recorded):

@@ -24,8 +24,10 @@ from slurmslice.cli.options.common import (
 from slurmslice.cli.options.packing_options import parse_packing
 from slurmslice.cli.options.policy_options import (
     FOLLOW_OPTIONS,
+    POLICY_KEYS,
     POLICY_OPTIONS,
     POLICY_PARAMETERS,
+    refuse_incomplete_continuation,
 )
 from slurmslice.cli.options.slice_options import SLICE_OPTIONS, read_slices
 from slurmslice.cli.options.task_id_mentions import refuse_task_id
@@ -34,6 +36,7 @@ from slurmslice.cli.output.preview import relative_path
 from slurmslice.errors import BadInputError
 from slurmslice.notify.address import check_address
 from slurmslice.policy.budget import check_budget
+from slurmslice.policy.continue_on import MOST_CONTINUES, parse_continue_on
 from slurmslice.policy.log_causes import parse_causes
 from slurmslice.policy.repair_rules import parse_rules
 from slurmslice.script.template_files import OwnTemplate, find_template
@@ -48,12 +51,14 @@ from slurmslice.spec.command import (
     CommandWords,
     ShellText,
     check_command,
+    check_command_word,
     refuse_expanded_pattern,
 )
 from slurmslice.spec.key_in_code import refuse_code_in_values
 from slurmslice.spec.output_check import OutputCheck
 from slurmslice.spec.run_spec import NO_LIMIT, FailureLimit, RunSpec
 from slurmslice.spec.slice_numbers import SliceNumbers
+from slurmslice.spec.slice_path import check_slice_path, refuse_shared_paths
 from slurmslice.system.line_ends import unix_text
 from slurmslice.system.shell_quoting import quote
 
@@ -197,7 +202,7 @@ def setting_keys() -> KnownKeys:
         if isinstance(option, click.Option) and name not in _NOT_IN_SETTINGS:
             flags = [flag.removeprefix("--") for flag in option.opts if flag.startswith("--")]
             flags = ["causes"] if name == "cause" else flags  # a table [causes.NAME] for each
-            table = policy if name in POLICY_PARAMETERS else top
+            table = policy if name in POLICY_KEYS else top
             table.update(dict.fromkeys(flags, SettingKey(name, _kind(option))))
     return KnownKeys(top, policy)
 
@@ -303,6 +308,8 @@ class NewRunOptions:
             "max_attempts": max_attempts,
             "on": self.rules(self.causes),
             "budget": self.budget,
+            "continue_on": self._continue_on(given.table),
+            "max_continues": self.values["max_continues"] or MOST_CONTINUES,
             "on_end": self._shell_text("on_end"),
         })  # fmt: skip
         if spec.mail:
@@ -368,8 +375,37 @@ class NewRunOptions:
         ):
             with naming_setting(name):
                 part.verify(table.columns)
-                part.refuse_shared_files(table)
+                refuse_shared_paths(part.files, table, "check-file")
         return OutputCheck(self._shell_text("check"), self.values["check_file"])
+
+    def _continue_on(self, table: SliceTable) -> str:
+        """Return the causes after which slices continue from their checkpoints; check the path.
+
+        Raises:
+            BadInputError: one of both options is missing, or is wrong.
+        """
+        path, causes = self.values["checkpoint"], self.continues(self.causes)
+        refuse_incomplete_continuation(causes, path, self.values["max_continues"])
+        if path:
+            with naming_setting("checkpoint"):
+                if len(table) > 1:
+                    check_slice_path(path, table.columns, "checkpoint")
+                    refuse_shared_paths([path], table, "checkpoint")
+                else:
+                    check_command_word(path, table.columns)
+        return causes
+
+    def continues(self, causes: tuple[str, ...]) -> str:
+        """Return the causes of ``--continue-on`` in their usual form.
+
+        Args:
+            causes: the named causes of the run.
+
+        Raises:
+            BadInputError: there is no such cause.
+        """
+        with naming_setting("continue_on"):
+            return parse_continue_on(self.values["continue_on"], causes)
 
     def _template(self) -> OwnTemplate | None:
         """Return the user's template. A note says first that it is code."""

@@ -9,6 +9,7 @@ import click
 
 from slurmslice.cli.options.common import max_failures_option, seconds, whole_number
 from slurmslice.cli.options.steward_options import STEWARD_OPTIONS
+from slurmslice.errors import BadInputError
 
 POLICY_OPTIONS: tuple[Callable[..., Any], ...] = (
     max_failures_option,
@@ -49,6 +50,20 @@ POLICY_OPTIONS: tuple[Callable[..., Any], ...] = (
         "text. * stands for any characters in a line.",
     ),
     click.option(
+        "--continue-on", metavar="CAUSES", default="",
+        help="After one of these causes (timeout,exit:85,check) submit a slice again if its "
+        "--checkpoint changed since its attempt began. This uses no attempt and no budget. If the "
+        "file did not change, the repair of that cause follows.",
+    ),
+    click.option(
+        "--checkpoint", metavar="PATH", default="",
+        help="The checkpoint of a slice, for --continue-on. Write {} or {column} in its path.",
+    ),
+    click.option(
+        "--max-continues", type=whole_number, metavar="N",
+        help="Continue each slice at most N times. Default: 20.",
+    ),
+    click.option(
         "--mail", is_flag=True,
         help="Send one mail to --mail-user when the run has ended, is held or cannot go on. It "
         "tells counts, failures by cause, and what to type next.",
@@ -76,6 +91,32 @@ FOLLOW_OPTIONS: tuple[Callable[..., Any], ...] = (
 POLICY_PARAMETERS = {
     *("max_failures", "cancel_rest", "canary", "same_code", "retry", "on", "budget"),
     *("allow_changed", "max_attempts", "interval"),
-    *("unattended", "steward_sbatch"),
+    *("unattended", "steward_sbatch", "continue_on", "max_continues"),
 }
 """The parameters that may also be given for an existing run."""
+
+POLICY_KEYS = POLICY_PARAMETERS | {"checkpoint"}
+"""The parameters with a key in ``[policy]`` of a settings file."""
+
+
+def refuse_incomplete_continuation(causes: str, path: str, most: int | None) -> None:
+    """Refuse ``--continue-on`` without ``--checkpoint``, and each of the others without it.
+
+    Raises:
+        BadInputError: one of the options is missing.
+    """
+    if causes and not path:
+        raise BadInputError(
+            "--continue-on needs the checkpoint of a slice, which shows that it got further.",
+            "Name it: --checkpoint 'ck/{}.cpt'. It belongs to a new run.",
+            code="continue-without-checkpoint",
+            option="checkpoint",
+        )
+    if not causes and (path or most):
+        given = "checkpoint" if path else "max-continues"
+        raise BadInputError(
+            f"--{given} is for slices that continue, and no cause is named for that.",
+            f"Add it, as in --continue-on timeout, or leave out --{given}.",
+            code="checkpoint-without-causes",
+            option=given,
+        )

@@ -56,6 +56,19 @@ def end_text(record: RunRecord) -> str:
     return shorten_text("; ".join(ways), 100)
 
 
+def continue_note(record: RunRecord) -> Note | None:
+    """Return a note on the slices that continue from their checkpoints; None without the option."""
+    if not record.continue_on:
+        return None
+    path = shorten_text(printable_line(record.checkpoint), 60)
+    message = (
+        f"after {record.continue_on} while {path} changes, at most {record.max_continues} times; "
+        "no attempt, no budget"
+    )
+    fields = {"causes": record.continue_on, "max_continues": record.max_continues}
+    return Note("continue-rule", message, fields)
+
+
 def stop_note(record: RunRecord) -> Note | None:
     """Return a note on ``--max-failures`` as a number of slices; None without it."""
     if record.max_failures is None:

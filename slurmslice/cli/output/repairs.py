@@ -8,6 +8,7 @@ from itertools import groupby
 from slurmslice.engines.protocol import Engine
 from slurmslice.errors import BadInputError, NoAnswerError
 from slurmslice.notes import Note
+from slurmslice.plan.plan import Choice
 from slurmslice.plan.repairs import AttemptsLeft, effective_policy, find_repairs, repair_policy
 from slurmslice.plan.same_code import CODE_CHANGED
 from slurmslice.policy.budget import NO_COST, Cost, budget_limit
@@ -16,6 +17,7 @@ from slurmslice.policy.repair_forward import FEWEST_OVER, ONE_IN, next_larger
 from slurmslice.policy.repair_rules import Step, StepKind
 from slurmslice.reports.counts import key_ranges
 from slurmslice.reports.estimate import RequestGroup
+from slurmslice.run.continuations import CONTINUE, count_continuations, is_continuation
 from slurmslice.run.run import Run
 from slurmslice.sbatch.options import MEMORY_OPTIONS
 from slurmslice.sbatch.resource_request import ResourceRequest
@@ -154,7 +156,7 @@ def note_on_repairs(run: Run, to_continue: str) -> Note | None:
         to_continue: the commands that go on with the run.
     """
     policy = repair_policy(run)
-    if policy.max_attempts == 1 or not run.statuses.rows_in(FAILED_STATES):
+    if not (policy.submits_again and run.statuses.rows_in(FAILED_STATES)):
         return None
     repairs, attempts = find_repairs(run), AttemptsLeft(run)
     by_number: dict[int, list[int]] = {}
@@ -164,13 +166,16 @@ def note_on_repairs(run: Run, to_continue: str) -> Note | None:
     left = [(_keys(run, one.rows), one) for one in repairs.left]
     lines = [f"Repair ({policy}):"]
     held = "not now, because the run is held: " if run.journal_state.held else ""
-    lines += (f"  {keys} ({one.cause}): {held}again{_with(one.changes)}" for keys, one in due)
+    lines += (f"  {keys} ({_cause(one.cause)}): {held}{_again(one)}" for keys, one in due)
     lines += (f"  {keys} ({one.cause}): left, {one.reason}" for keys, one in left)
     if due and not (run.journal_state.held or run.has_steward):
         lines.append(f"To make the repairs: {to_continue}.")
     if any(one.reason == policy.limit_reason for one in repairs.left):
         more = f"slurmslice run {quote(run.record.name)} --max-attempts {policy.max_attempts + 1}"
         lines.append(f"To allow more attempts: {more}")
+    if any(one.reason.startswith(policy.continues_reason) for one in repairs.left):
+        more = f"slurmslice run {quote(run.record.name)} --max-continues {2 * policy.max_continues}"
+        lines.append(f"To allow more continuations: {more}")
     if any(one.reason.endswith(CODE_CHANGED) for one in repairs.left):
         more = f"slurmslice run {quote(run.record.name)} --allow-changed"
         lines.append(f"To repair them with the code as it is now: {more}")
@@ -191,5 +196,28 @@ def _keys(run: Run, rows: Sequence[int]) -> str:
     return key_ranges([run.table.keys[row] for row in rows])
 
 
-def _with(changes: Mapping[str, str]) -> str:
-    return f" with {ResourceRequest.of(changes)}" if changes else ""
+def _cause(cause: str) -> str:
+    return cause.removeprefix(CONTINUE)
+
+
+def _again(choice: Choice) -> str:
+    if is_continuation(choice.cause):
+        return "continues from its checkpoint"
+    return f"again with {ResourceRequest.of(choice.changes)}" if choice.changes else "again"
+
+
+def note_on_continuations(run: Run) -> Note | None:
+    """Return a note on the slices that continued from their checkpoints; None for none."""
+    state = run.journal_state
+    numbers = {
+        row: count_continuations(state.repairs_of(row))
+        for row in {**state.repairs, **state.repairs_queued}
+    }
+    most = max(numbers.values(), default=0)
+    if not most:
+        return None
+    rows = [row for row in sorted(numbers) if numbers[row]]
+    limit = run.max_continues
+    message = f"Continued from their checkpoints: {_keys(run, rows)} (at most {most} of {limit})."
+    fields = {"keys": _keys(run, rows), "most": most, "max_continues": limit}
+    return Note("slices-continued", message, fields)

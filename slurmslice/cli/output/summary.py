@@ -11,7 +11,7 @@ from slurmslice.cli.output.blocked_slices import notes_on_blocked_slices
 from slurmslice.cli.output.canary import note_on_canary
 from slurmslice.cli.output.console import colored_state, emit_note, print_line, print_note
 from slurmslice.cli.output.preview import relative_path
-from slurmslice.cli.output.repairs import note_on_repairs
+from slurmslice.cli.output.repairs import note_on_continuations, note_on_repairs
 from slurmslice.notes import Note
 from slurmslice.plan.canary_phase import CanaryPhase, canary_phase, stop_reason
 from slurmslice.plan.repairs import rows_to_repair
@@ -45,10 +45,9 @@ def print_summary(run: Run) -> None:
         print_note(node_note(run, excluded))
     for raised in run.journal_state.raised.events:
         print_note(raise_note(raised))
-    if canary := note_on_canary(run):
-        print_note(canary)
-    if repairs := note_on_repairs(run, _commands_to_continue(run)):
-        print_note(repairs)
+    repairs = note_on_repairs(run, _commands_to_continue(run))
+    for found in filter(None, (note_on_canary(run), note_on_continuations(run), repairs)):
+        print_note(found)
     if hint := _waiting_beside_running(run):
         emit_note("waiting", hint, slices=waiting_count(run))
     if hint := next_commands(run):

@@ -10,6 +10,7 @@ from itertools import chain
 from slurmslice.cli.output.console import printable_line, use_colors
 from slurmslice.reports.measured import cpu_text, elapsed_text, memory_text, mib_text
 from slurmslice.reports.slice_requests import SliceRequests
+from slurmslice.run.continuations import is_continuation
 from slurmslice.run.run import Run
 from slurmslice.sbatch.units import format_time
 from slurmslice.system.escaping import escape
@@ -76,9 +77,12 @@ def _slice_cells(run: Run, row: int, requested: SliceRequests) -> tuple[str, ...
 
 
 def _repaired(run: Run, row: int) -> str:
-    """Return the causes that the policy has repaired, for the reason; empty if there are none."""
-    causes = run.journal_state.repairs_of(row)
-    return f"; repaired after {', '.join(causes)}" if causes else ""
+    """Return the causes that the policy has repaired, and the number of continuations."""
+    history = run.journal_state.repairs_of(row)
+    causes = [cause for cause in history if not is_continuation(cause)]
+    repaired = f"; repaired after {', '.join(causes)}" if causes else ""
+    number = len(history) - len(causes)
+    return f"{repaired}; continued {number} of {run.max_continues}" if number else repaired
 
 
 def print_table(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> None:
