@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from itertools import chain, starmap
 from typing import Any
 
-from slurmslice.actions.cancel import cancel_locked
+from slurmslice.actions.circuit_breaker import (
+    due_repairs,
+    judge_probe,
+    trip_circuit_breaker,
+)
 from slurmslice.actions.judge_nodes import judge_nodes
 from slurmslice.actions.poll import PollResult, poll
 from slurmslice.actions.resolve_doubts import wait_for_doubts
@@ -17,14 +20,10 @@ from slurmslice.errors import LockedError, NoAnswerError, TooManyTasksError
 from slurmslice.notes import Note
 from slurmslice.plan.canary_phase import CanaryPhase, canary_phase
 from slurmslice.plan.plan import Choice, Plan, make_plan
-from slurmslice.plan.repairs import continued_attempts, find_repairs, rows_to_repair
-from slurmslice.policy.circuit_breaker import Attempt, Ends, failures_with_common_cause
-from slurmslice.policy.failure_limit import limit_in_slices
-from slurmslice.run.identity import job_identity
-from slurmslice.run.journal import Held, PolicyChanged
+from slurmslice.plan.repairs import rows_to_repair
+from slurmslice.run.journal import PolicyChanged
 from slurmslice.run.run import Run
-from slurmslice.spec.run_spec import NO_LIMIT
-from slurmslice.status.states import BEGUN_STATES, FAILED_STATES, IN_FLIGHT_STATES, State
+from slurmslice.status.states import BEGUN_STATES, IN_FLIGHT_STATES, State
 
 FASTEST_POLL_S = 1.0
 SLOWEST_POLL_S = 60.0
@@ -168,7 +167,7 @@ def is_unanswered(polled: PollResult, outcome: SubmitOutcome) -> bool:
 
 
 def follow_step(run: Run, options: FollowOptions) -> SubmitOutcome:
-    """Judge nodes; hold the rest after too many failures; queue slices; submit what fits.
+    """Judge nodes; hold or probe after too many failures; queue slices; submit what fits.
 
     A temporary error is returned and not raised: the next step tries again.
     """
@@ -176,7 +175,8 @@ def follow_step(run: Run, options: FollowOptions) -> SubmitOutcome:
     queued, notes = False, tuple[Note, ...]()
     try:
         notes = judge_nodes(run)
-        trip_circuit_breaker(run)
+        notes += judge_probe(run)
+        notes += trip_circuit_breaker(run)
         for plan in _plans(run, options):
             outcome = execute_plan(run, plan, "run")
             accepted += outcome.accepted
@@ -199,11 +199,11 @@ def _plans(run: Run, options: FollowOptions) -> Iterator[Plan]:
     if options.submit_waiting and waiting > len(run.journal_state.queue):
         wait_for_doubts(run)
         yield make_plan(run, Choice(choose_waiting(None)(run)))
-    if not options.resubmit_failed or run.journal_state.held:
+    if not options.resubmit_failed:
         return
-    if find_repairs(run).due:
+    if due_repairs(run):
         wait_for_doubts(run)
-        yield make_plan(run, *find_repairs(run).due)
+        yield make_plan(run, *due_repairs(run))
 
 
 def _submits_queued(run: Run, options: FollowOptions) -> bool:
@@ -212,96 +212,15 @@ def _submits_queued(run: Run, options: FollowOptions) -> bool:
     )
 
 
-def reason_to_hold(run: Run) -> str:
-    """Return the reason why the circuit breaker holds the rest; empty if the limit is not reached.
-
-    A failed slice counts against ``--max-failures`` once it has no attempts left.
-    """
-    state_counts, given = run.statuses.state_counts(), run.max_failures
-    failures = sum(number for state, number in state_counts.items() if state.failed)
-    if given == NO_LIMIT:
-        return ""
-    if given is None:
-        number = failures_with_common_cause(_ends(run))
-        if not number:
-            return ""
-        return f"the newest {number} attempts failed, and almost no slice beside them did well"
-    limit = limit_in_slices(given, len(run.table))
-    if failures < limit or failures - len(rows_to_repair(run)) < limit:
-        return ""
-    return f"{limit} or more slices have failed (--max-failures {given})"
-
-
-def _ends(run: Run) -> Ends:
-    """Return the ends of the run's attempts since the last release of held slices.
-
-    What failed by its node has that cause, and no other one in common.
-    """
-    statuses, released_at = run.statuses, run.journal_state.released_at
-
-    def attempts(states: Set[State]) -> Iterator[Attempt]:
-        rows = reversed(statuses.rows_in(states))
-        if run.record.done_before:  # those say nothing about this run
-            rows = (row for row in rows if not run.journal_state.was_done_before(row))
-        return starmap(Attempt, statuses.times(rows))
-
-    seen = chain(statuses.attempts(statuses.rows_in(FAILED_STATES)), statuses.past_failures())
-    blames, no_failures = run.journal_state.nodes.blames, continued_attempts(run)
-    return Ends(
-        [
-            Attempt(one.started_at, one.ended_at)
-            for one in seen
-            if one[:2] not in no_failures
-            and not blames(one.node, one.started_at)
-            and (one.ended_at is None or one.ended_at >= released_at)
-        ],
-        lambda: attempts({State.COMPLETED}),
-        list(attempts(BEGUN_STATES)),
-        len(statuses),
-        run.clock(),
-    )
-
-
-def trip_circuit_breaker(run: Run) -> None:
-    """Hold the slices that have not started, and further attempts, if too many have failed.
-
-    With ``--cancel-rest`` they are cancelled, if a person gave the limit.
-
-    Raises:
-        NoAnswerError: it is not known yet if a submission was accepted, so it cannot be cancelled.
-    """
-    if run.journal_state.held or not _may_start_any(run) or not (reason := reason_to_hold(run)):
-        return
-    with run.directory.lock("run"):
-        run.reload()
-        if run.journal_state.held:
-            return
-        for submission in run.submissions_in_flight():
-            run.engine.hold(job_identity(run, submission))  # repeated after a kill
-        cancels = run.cancel_rest and run.max_failures is not None
-        if cancels:
-            cancel_locked(run, run.statuses.rows_in(_NOT_STARTED))
-        word = "cancelled" if cancels else "held"
-        run.decide(Held(f"{word}: {reason}", run.clock(), cancels))
-
-
-_NOT_STARTED = frozenset({State.WAITING, State.PENDING, State.SUBMITTED})
-
-
-def _may_start_any(run: Run) -> bool:
-    """True if a slice may still start, for the first time or again."""
-    return bool(_NOT_STARTED & run.statuses.state_counts().keys() or rows_to_repair(run))
-
-
 def is_done(run: Run, options: FollowOptions) -> bool:
     """True if nothing is left to wait for and no step would follow."""
     state_counts = run.statuses.state_counts()
-    if run.journal_state.held:
+    if run.journal_state.held and not (run.journal_state.probe and options.submit_from_queue):
         busy = IN_FLIGHT_STATES if run.journal_state.rest_cancelled else BEGUN_STATES
         return busy.isdisjoint(state_counts)
     if not options.submit_from_queue or canary_phase(run) is CanaryPhase.FAILED:
         return not (run.submissions_in_flight() or run.journal_state.unconfirmed())
-    return run.finished and not rows_to_repair(run)
+    return not run.journal_state.probe and run.finished and not rows_to_repair(run)
 
 
 def seconds_since_submission(run: Run) -> float:

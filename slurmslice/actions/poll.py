@@ -169,7 +169,7 @@ def _changed_statuses(
                 status = replace(status, reason=f"{NOT_CANCELLED_YET}; {status.reason}")
             if status.state is State.CANCELLED and row in submission.submit_again:
                 status = replace(
-                    status, state=State.WAITING, reason=EDITED_SCRIPT_REASON, ended_at=None
+                    status, state=State.WAITING, reason=SUBMIT_AGAIN_REASON, ended_at=None
                 )
             if status != known:
                 yield row, with_log_cause(run, submission, row, status)
@@ -178,10 +178,9 @@ def _changed_statuses(
 NOT_CANCELLED_YET = "cancelled, and its array task has not noticed it yet"
 """The reason of a slice in flight that was cancelled, and not its whole task."""
 
-EDITED_SCRIPT_REASON = (
-    "cancelled in Slurm, because script.sh was edited; it will be submitted again"
-)
-"""The reason of a held slice that ``release`` has cancelled, to submit it with the new script."""
+SUBMIT_AGAIN_REASON = "cancelled in Slurm while the run was held; it will be submitted again"
+"""The reason of a held slice that was cancelled to submit it anew: with an edited script, or as a
+probe."""
 
 
 def _reconcile_slice(

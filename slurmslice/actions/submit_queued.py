@@ -116,11 +116,16 @@ def _submit_queued(run: Run, verb: str, outcome: SubmitOutcome) -> None:
             script = read_script(run)
             spare = allocate_throttle(run, script.request)
             outcome.wait_reason = run.journal_state.held
-            if not run.journal_state.queue or outcome.wait_reason:
+            is_held = outcome.wait_reason and not run.journal_state.probe
+            if not run.journal_state.queue or is_held:
                 return
             outcome.notes += end_canary_if_done(run)
             outcome.notes += () if submitted else raise_requests(run)
             queue = rows_to_submit(run, run.journal_state.queue)
+            if run.journal_state.probe:
+                queue = {row: queue[row] for row in run.journal_state.probe if row in queue}
+            if not queue and run.journal_state.held:
+                return
             if not queue:
                 outcome.wait_reason = "until the canary is done"
                 return

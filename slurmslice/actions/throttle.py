@@ -39,6 +39,8 @@ def set_throttle(run: Run, limit: int | None) -> int:
 def allocate_throttle(run: Run, script: ResourceRequest) -> int | None:
     """Set the shares of the arrays in flight. The caller holds the lock.
 
+    During a probe of the circuit breaker the other arrays are held, and all shares stay.
+
     Returns:
         the number of array tasks that the next submission may run at once; None if there is no
         throttle.
@@ -54,6 +56,8 @@ def allocate_throttle(run: Run, script: ResourceRequest) -> int | None:
                 set_share(run, submission, None)
         return None
     before = [current_share(run, submission) for submission in jobs]
+    if run.journal_state.probe:
+        return max(0, limit - sum(array.running_tasks for array in before))
     shares, spare = compute_shares(limit, before)
     for submission, array in zip(jobs, before, strict=True):
         share = shares.get(array.number, array.share)

@@ -22,9 +22,9 @@ class CanaryPhase(Enum):
 def stop_reason(run: Run) -> str:
     """Return why a run stopped by its own rule; empty if it did not.
 
-    It is held, or its canary failed and the other slices wait.
+    It is held and probes nothing, or its canary failed and the other slices wait.
     """
-    if run.journal_state.held:
+    if run.journal_state.held and not run.journal_state.probe:
         return run.journal_state.held
     waits = State.WAITING in run.statuses.state_counts() and not run.submissions_in_flight()
     if waits and canary_phase(run) is CanaryPhase.FAILED:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from heapq import nlargest
 from itertools import islice
 
 FEWEST_FAILURES = 20
@@ -15,6 +16,12 @@ FEWEST_FAILURES = 20
 
 SHARE_AFTER_SUCCESS = 100
 """After a slice was completed, the breaker needs failures of a 100th of all slices."""
+
+LAST_ENDS, MOSTLY = 50, 0.9
+"""The breaker trips too if so large a share of so many last ends failed."""
+
+OUTAGES = frozenset({"quota", "no-space", "stale-handle"})
+"""The named causes of a file system: on two nodes they are no fault of a node."""
 
 _FAILURES_PER_SUCCESS = 20
 _FAILURES_PER_UNDECIDED = 2
@@ -73,25 +80,52 @@ def failures_with_common_cause(ends: Ends) -> int:
     return 0
 
 
+def mostly_failed(ends: Ends) -> int:
+    """Return how many of the last ``LAST_ENDS`` ends failed, if that is almost all; else 0.
+
+    Slices that began beside these failures and outlived them count as good. If too many are
+    undecided, it is not known yet.
+    """
+    if len(ends.failed) < LAST_ENDS * MOSTLY:
+        return 0
+    newest = sorted(ends.failed, key=lambda one: _end(one, ends.now))[-LAST_ENDS:]
+    good = nlargest(LAST_ENDS, (_end(one, ends.now) for one in ends.completed()))
+    last = sorted([*((_end(one, ends.now), 1) for one in newest), *((end, 0) for end in good)])
+    last = last[-LAST_ENDS:]
+    failed = sum(number for _, number in last)
+    if len(last) < LAST_ENDS or failed < LAST_ENDS * MOSTLY:
+        return 0
+    survivors, undecided = _beside(newest[-failed:], ends)
+    enough = failed >= MOSTLY * (LAST_ENDS + survivors)
+    return failed if enough and undecided * _FAILURES_PER_UNDECIDED <= failed else 0
+
+
 def _end(attempt: Attempt, now: float) -> float:
     return now if attempt.ended_at is None else attempt.ended_at
 
 
 def _have_common_cause(failures: Sequence[Attempt], ends: Ends) -> bool:
     """Compare failures with the slices that began after the first of them began."""
-    ended = [_end(one, ends.now) for one in failures]
-    began = [
-        end if one.started_at is None else one.started_at
-        for one, end in zip(failures, ended, strict=True)
-    ]
-    ages = (end - start for start, end in zip(began, ended, strict=True))
-    survives_s = 2 * statistics.median(ages) + _MARGIN_S
-    first, last, since = min(began), max(began), min(ended)
-    survivors, undecided = _split_running(ends, first, last, survives_s)
+    first, since = min(_began(failures, ends)), min(_end(one, ends.now) for one in failures)
+    survivors, undecided = _beside(failures, ends)
     most = -(-len(failures) // _FAILURES_PER_SUCCESS)
     good = (one for one in ends.completed() if _did_well(one, first, since))
     successes = survivors + sum(1 for _ in islice(good, max(0, most - survivors)))
     return successes < most and undecided * _FAILURES_PER_UNDECIDED <= len(failures)
+
+
+def _began(failures: Sequence[Attempt], ends: Ends) -> list[float]:
+    """Return the starts of failures; if one is not known, its end."""
+    starts = ((one.started_at, _end(one, ends.now)) for one in failures)
+    return [end if start is None else start for start, end in starts]
+
+
+def _beside(failures: Sequence[Attempt], ends: Ends) -> tuple[int, int]:
+    """Count the running slices beside failures that outlived them, and the undecided ones."""
+    began = _began(failures, ends)
+    ages = (_end(one, ends.now) - start for one, start in zip(failures, began, strict=True))
+    survives_s = 2 * statistics.median(ages) + _MARGIN_S
+    return _split_running(ends, min(began), max(began), survives_s)
 
 
 def _split_running(ends: Ends, first: float, last: float, survives_s: float) -> tuple[int, int]:

@@ -268,16 +268,19 @@ class Held:
         reason: the reason, for a person.
         at: epoch seconds.
         cancelled: the slices that had not started were cancelled.
+        probe: the rows that are tried first (an array expression); if they are done, the rest goes
+            on. Empty if a person decides.
     """
 
     reason: str
     at: float
     cancelled: bool = False
+    probe: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """The person released the slices that were held. The circuit breaker may hold them again."""
+    """The held slices were released, by a person or after a good probe. They may be held again."""
 
     at: float
 

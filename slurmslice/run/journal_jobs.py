@@ -39,6 +39,8 @@ class JournalJobs:
         self._intended: dict[int, Submission] = {}
         self.jobs: dict[str, LocalJob] = {}
         self.held = False
+        self._paused: dict[str, int | None] = {}
+        """The throttles of the jobs that do not start during a probe."""
 
     def refresh(self) -> bool:
         """Read new events. Return ``True`` if there were any.
@@ -61,10 +63,26 @@ class JournalJobs:
             case Cancelled() if str(event.number) in self.jobs:
                 self._cancel(event)
             case Shared() if str(event.number) in self.jobs:
-                job = self.jobs[str(event.number)]
-                self.jobs[job.id] = replace(job, throttle=event.share)
+                self._throttle(str(event.number), event.share)
             case Held() | Released():
-                self.held = isinstance(event, Held)
+                self.held = isinstance(event, Held) and not event.probe
+                self._pause(during_probe=isinstance(event, Held) and bool(event.probe))
+
+    def _throttle(self, job: str, share: int | None) -> None:
+        if job in self._paused:
+            self._paused[job] = share
+        else:
+            self.jobs[job] = replace(self.jobs[job], throttle=share)
+
+    def _pause(self, *, during_probe: bool) -> None:
+        """Let the jobs so far start nothing during a probe; undo that after it."""
+        for job, throttle in self._paused.items():
+            self.jobs[job] = replace(self.jobs[job], throttle=throttle)
+        self._paused = {}
+        if during_probe:
+            self._paused = {one.id: one.throttle for one in self.jobs.values()}
+            for job in self._paused:
+                self.jobs[job] = replace(self.jobs[job], throttle=0)
 
     def _job(self, submission: Submission, accepted: Submitted) -> LocalJob:
         intent = submission.intent

@@ -76,6 +76,8 @@ class JournalState:
         held: the reason why nothing may start; empty if the run is not held.
         released_at: the last release of held slices, epoch seconds; 0 if there was none.
         rest_cancelled: the rest was not held, but cancelled.
+        probe: the rows that are tried while the run is held; empty if a person decides.
+        before_probe: the number of the last submission before the newest hold.
         max_failures, cancel_rest: the newest recorded changes of ``RunSpec.max_failures`` and
             ``RunSpec.cancel_rest``; None if never changed.
         rejection: the error if the newest submission was rejected for good; else empty.
@@ -110,6 +112,8 @@ class JournalState:
     held: str = ""
     released_at: float = 0.0
     rest_cancelled: bool = False
+    probe: tuple[int, ...] = ()
+    before_probe: int = 0
     max_failures: FailureLimit | None = None
     cancel_rest: bool | None = None
     allow_changed: bool | None = None
@@ -222,8 +226,11 @@ class JournalState:
         match event:
             case Held():
                 self.held, self.rest_cancelled = event.reason, event.cancelled
+                self.probe = tuple(parse_array(event.probe)) if event.probe else ()
+                self.before_probe = self.next_number - 1
             case Released():
                 self.held, self.rest_cancelled, self.released_at = "", False, event.at
+                self.probe = ()
                 self.end_told = frozenset()
             case Throttled():
                 self.throttle, self.throttled = event.limit, True

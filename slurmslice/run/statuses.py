@@ -312,17 +312,18 @@ class SeenAttempt(NamedTuple):
     node: str | None
     started_at: int | None
     ended_at: int | None
+    log_cause: str = ""
 
 
 def _attempt(row: int, line: bytes | SliceStatus) -> SeenAttempt:
     if isinstance(line, SliceStatus):
         times = line.started_at, line.ended_at
-        return SeenAttempt(row, line.submission, line.state, line.node, *times)
+        return SeenAttempt(row, line.submission, line.state, line.node, *times, line.log_cause)
     fields = line.split(b"\t")
     node = parse_row(_text(fields[-2]))[0] or None
     return SeenAttempt(
         row, int(fields[1]), _STATES[_WORDS[fields[2]]], node,
-        _number(fields[_STARTED_AT]), _number(fields[_ENDED_AT]),
+        _number(fields[_STARTED_AT]), _number(fields[_ENDED_AT]), _text(fields[-3]),
     )  # fmt: skip
 
 

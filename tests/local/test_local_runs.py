@@ -526,6 +526,22 @@ def test_slices_continue_from_their_checkpoints(here: Here, form: tuple[str, ...
     assert said == [["0=0"], ["0=0", "1=1", "2=2"], ["0=0", "1=1"], ["0=0"]]
 
 
+@pytest.mark.parametrize("stays_away", [False, True], ids=["comes back", "stays away"])
+def test_after_many_failures_three_slices_are_tried(here: Here, stays_away: bool) -> None:
+    """The run goes on if they are done; else it is held."""
+    back = "" if stays_away else "[ -e paused ] ||"
+    paused = """grep -q '"probe": "[0-9]' slurmslice-runs/r/journal.jsonl && : >paused"""
+    work = f'[ "$SLICE" -lt 5 ] || {{ {paused}; {back} exit 1; }}'
+    line = ("--throttle", "1", "--interval", "0.1", "--name", "r")
+    ran = here("run", "--engine", "local", "-a", "0-199", *line, "--shell", work)
+    assert ran.returncode == (6 if stays_away else 1), ran.stderr
+    assert len(noted(ran.stderr, "run-paused")) == 1
+    assert len(noted(ran.stderr, "probe-done")) == (not stays_away)
+    counts = here.status("r")["counts"]
+    assert counts["FAILED"] < 199
+    assert ("WAITING" in counts) is stays_away
+
+
 def test_a_held_run_tells_one_story(here: Here) -> None:
     """After --max-failures, every command has the same states and the same reason."""
     held = """grep -q '"held"' slurmslice-runs/r/journal.jsonl"""

@@ -7,7 +7,8 @@ from itertools import islice
 from typing import Any
 
 from slurmslice.actions.cancel import wait_until_cancelled
-from slurmslice.actions.follow import FINISH_ONLY_OPTIONS, reason_to_hold, record_policy
+from slurmslice.actions.circuit_breaker import reason_to_hold
+from slurmslice.actions.follow import FINISH_ONLY_OPTIONS, record_policy
 from slurmslice.actions.judge_nodes import judge_nodes
 from slurmslice.actions.release import release
 from slurmslice.actions.same_environment import (

@@ -17,7 +17,7 @@ from slurmslice.plan.canary_phase import CanaryPhase, canary_phase, stop_reason
 from slurmslice.plan.repairs import rows_to_repair
 from slurmslice.plan.run_script import library_note
 from slurmslice.reports.code_versions import other_code_note
-from slurmslice.reports.counts import count_text, counts_by_state
+from slurmslice.reports.counts import count_text, counts_by_state, key_ranges
 from slurmslice.run.run import Run
 from slurmslice.status.exit_reason import is_not_executable, is_not_found, is_setup_reason
 from slurmslice.status.states import FAILED_STATES, State
@@ -117,6 +117,14 @@ def next_commands(run: Run) -> str:
 
 def _after_hold(run: Run, any_failed: bool) -> str:
     name = quote(run.record.name)
+    if run.journal_state.probe:
+        keys = key_ranges([run.table.keys[row] for row in run.journal_state.probe])
+        return (
+            f"The rest is {run.journal_state.held}.\n"
+            f"These slices are tried first: {keys}. If they are done, it goes on: "
+            f"{_commands_to_continue(run)}\n"
+            f"To go on at once: slurmslice run {name} --max-failures none"
+        )
     # A failed slice may be queued for resubmission. Its log still shows the cause.
     queued = (row for row in run.journal_state.queue if run.statuses.seen(row).state.failed)
     seen = next(queued, None)
@@ -222,6 +230,8 @@ def run_exit_code(run: Run) -> int:
     not ended, or its policy repairs some that failed.
     """
     is_over = run.finished and not rows_to_repair(run)
+    if run.journal_state.probe:
+        return NOT_FINISHED
     if run.journal_state.held and (run.journal_state.rest_cancelled or not is_over):
         return HELD
     if not is_over:

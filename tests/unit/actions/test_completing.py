@@ -15,7 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from slurmslice.actions.cancel import rows_to_cancel
-from slurmslice.actions.follow import FollowOptions, is_done, reason_to_hold, trip_circuit_breaker
+from slurmslice.actions.circuit_breaker import reason_to_hold, trip_circuit_breaker
+from slurmslice.actions.follow import FollowOptions, is_done
 from slurmslice.actions.poll import poll
 from slurmslice.actions.submit import choose_failed, choose_waiting, submit
 from slurmslice.actions.throttle import current_share

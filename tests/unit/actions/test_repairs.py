@@ -230,11 +230,13 @@ def test_memory_that_was_not_requested_grows_from_what_slurm_gave(
 
 
 def test_the_circuit_breaker_holds_repairs(typed: Typed, engine: FakeEngine) -> None:
-    """If all of a run fails by one cause, a person decides, although a rule could repair it."""
+    """If all of a run fails by one cause, three are repaired. They fail too: a person decides."""
     typed("run", "-a", "0-29", "--name", "x", "--mem", "1G", "--retry", *COMMAND)
     engine.end_all(State.OUT_OF_MEMORY)
     typed("tick", "x", "--exit-code")
-    assert (typed.code, len(engine.jobs)) == (6, 1)
+    engine.end_all(State.OUT_OF_MEMORY)
+    typed("tick", "x", "--exit-code")
+    assert (typed.code, len(engine.jobs)) == (6, 2)
 
 
 # -- what is recorded ------------------------------------------------------------------------

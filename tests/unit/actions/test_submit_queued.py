@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from slurmslice.actions.attach import attach
 from slurmslice.actions.cancel import cancel
+from slurmslice.actions.circuit_breaker import trip_circuit_breaker
 from slurmslice.actions.follow import (
     TICK_OPTIONS,
     FollowOptions,
@@ -19,7 +20,6 @@ from slurmslice.actions.follow import (
     follow_step,
     is_done,
     record_policy,
-    trip_circuit_breaker,
 )
 from slurmslice.actions.poll import poll
 from slurmslice.actions.release import release

@@ -13,10 +13,12 @@ from hypothesis import strategies as st
 
 from slurmslice.policy.circuit_breaker import (
     FEWEST_FAILURES,
+    LAST_ENDS,
     SHARE_AFTER_SUCCESS,
     Attempt,
     Ends,
     failures_with_common_cause,
+    mostly_failed,
 )
 
 Slice = Callable[[float], tuple[float, bool]]
@@ -80,7 +82,7 @@ class Simulated:
     def failures_until_held(self, interval: float, since: float = 0.0) -> int | None:
         """Count the failures known at the first poll that holds the rest; None if none does."""
         for known in self.polls(interval):
-            if failures_with_common_cause(known):
+            if failures_with_common_cause(known) or mostly_failed(known):
                 return sum((one.ended_at or 0) >= since for one in known.failed)
         return None
 
@@ -108,6 +110,7 @@ def test_the_first_ends_of_a_healthy_run_may_all_be_failures() -> None:
     assert any(len(known.failed) >= FEWEST_FAILURES for known in early)
     assert not any(next(iter(known.completed()), None) for known in early[:-1])
     assert not any(map(failures_with_common_cause, early))
+    assert not any(map(mostly_failed, early))
     assert run.failures_until_held(300.0) is None
 
 
@@ -136,6 +139,7 @@ def test_a_node_that_dies_does_not_hold_the_run() -> None:
     running = [Attempt(float(n)) for n in range(1_900)]
     for now in (4_001.0, 5_000.0, 9_000.0):
         assert not failures_with_common_cause(Ends(failed, list, running, 10_000, now))
+        assert not mostly_failed(Ends(failed, list, running, 10_000, now))
 
 
 @pytest.mark.usefixtures("unmeasured")
@@ -216,3 +220,33 @@ def test_failures_without_times_count() -> None:
     assert not failures_with_common_cause(Ends(failed, lambda: [Attempt(None)], [], 100, 5.0))
     running = [Attempt(None)] * FEWEST_FAILURES
     assert not failures_with_common_cause(Ends(failed, list, running, 100, 5.0))
+
+
+# -- almost all of the last ends -------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("good", "before", "survivors", "undecided", "failed"),
+    [
+        (5, 1000, 0, 0, 45),  # 90 %, after many successes
+        (6, 1000, 0, 0, 0),
+        (0, 0, 0, 0, LAST_ENDS),
+        (0, 0, 5, 0, LAST_ENDS),
+        (0, 0, 6, 0, 0),
+        (0, 0, 0, 25, LAST_ENDS),
+        (0, 0, 0, 26, 0),
+    ],
+)
+def test_almost_all_of_the_last_ends_failed(
+    good: int, before: int, survivors: int, undecided: int, failed: int
+) -> None:
+    """Slices that outlived the failures count as good; undecided ones delay the decision."""
+    bad = [Attempt(1000.0, 1010.0 + n) for n in range(LAST_ENDS - good)]
+    done = [Attempt(0.0, 1005.0 + n) for n in range(good)]
+    done += [Attempt(0.0, 900.0 - n) for n in range(before)]
+    running = [Attempt(1000.0)] * survivors
+    now = 1000.0 + 2 * 60 + 60 + 1
+    young = [Attempt(now - 100)] * undecided
+    bad = [*bad[:-1], Attempt(now - 90, now - 85)] if undecided else bad
+    ends = Ends(bad, lambda: reversed(done), [*running, *young], 10_000, now)
+    assert mostly_failed(ends) == failed
