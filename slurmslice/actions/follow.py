@@ -129,10 +129,10 @@ def follow(run: Run, options: FollowOptions, on_step: OnStep) -> None:
     """
     unanswered = 0
     while True:
-        polled = poll(run)
+        polled, held = poll(run), run.journal_state.held
         outcome = follow_step(run, options)
         polled = replace(polled, notes=(*polled.notes, *outcome.notes))
-        if outcome.accepted:
+        if outcome.accepted or held != run.journal_state.held:
             again = poll(run)
             polled = replace(again, notes=(*polled.notes, *again.notes))
         on_step(run, polled, outcome)

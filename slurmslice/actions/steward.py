@@ -135,10 +135,10 @@ def wake_now(run: Run, pause_s: int = 0, *, soon: bool = False) -> Wake:
         for row in run.unfinished_rows(one)
     )
     shared = len(flying) > 1 and any(one.share is not None for one in flying)
+    any_end = bool(run.journal_state.queue or run.journal_state.probe) or shared
     return make_wake(
-        tasks, now=run.clock(), pause_s=pause_s, any_end=bool(run.journal_state.queue) or shared,
-        soon=soon or unlisted,
-    )  # fmt: skip
+        tasks, now=run.clock(), pause_s=pause_s, any_end=any_end, soon=soon or unlisted
+    )
 
 
 def ensure_steward(run: Run, options: ResourceRequest = NO_REQUEST) -> StewardInPlace:

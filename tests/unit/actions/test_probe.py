@@ -8,6 +8,8 @@ import pytest
 
 from slurmslice.actions import circuit_breaker
 from slurmslice.actions.circuit_breaker import PROBES
+from slurmslice.actions.open_run import open_run
+from slurmslice.actions.steward import wake_now
 from slurmslice.errors import NoAnswerError
 from slurmslice.policy.circuit_breaker import LAST_ENDS
 from slurmslice.run.directory import RunDirectory
@@ -228,6 +230,16 @@ def test_the_probe_keeps_the_throttle(typed: Typed, engine: FakeEngine) -> None:
     step(typed)
     assert engine.jobs["101"].order.array.throttle == 1
     assert len(probed(engine)) == PROBES
+
+
+def test_each_end_of_a_probe_wakes_the_steward(typed: Typed, engine: FakeEngine) -> None:
+    """It would sleep until the held array ends, which waits for it."""
+    fail_after_success(typed, engine)
+    step(typed)
+    step(typed)
+    run = open_run(RunDirectory(typed.folder / "runs" / "x"))
+    wake = wake_now(run)
+    assert "afterany:101" in wake.dependency
 
 
 def test_a_limit_of_a_person_replaces_the_probe(typed: Typed, engine: FakeEngine) -> None:
