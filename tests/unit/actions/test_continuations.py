@@ -41,7 +41,7 @@ def fail(engine: FakeEngine, *indices: int, state: State = State.TIMEOUT, **fact
     """Let slices fail in their newest jobs, after 100 seconds."""
     for index in indices:
         job = next(one for one in reversed(engine.jobs) if index in engine.jobs[one].tasks)
-        engine.end(job, index, state, started_at=100, ended_at=200, **facts)
+        engine.end(job, index, state, **{"started_at": 100, "ended_at": 200, **facts})
 
 
 def carried(engine: FakeEngine) -> list[list[int]]:
@@ -154,10 +154,10 @@ def test_continuations_use_no_attempt_and_no_budget(typed: Typed, engine: FakeEn
     start(typed, "--retry", "--max-attempts", "2", "--budget", "0.5x")
     for _ in range(5):
         save(typed, 0)
-        fail(engine, 0)
+        fail(engine, 0, ended_at=3700)
         typed("tick", "x")
     assert slice_of(typed, 0)["attempts_left"] == 1
-    fail(engine, 0, state=State.OUT_OF_MEMORY)
+    fail(engine, 0, state=State.OUT_OF_MEMORY, ended_at=3700)
     typed("tick", "x")
     assert causes(typed) == ["continue:timeout"] * 5 + ["oom"]
     save(typed, 0)
