@@ -18,7 +18,7 @@ from slurmslice.errors import (
 )
 from slurmslice.plan.planned_submission import new_token
 from slurmslice.plan.run_script import script_request
-from slurmslice.policy.steward_wake import NOTHING, Wake, make_wake
+from slurmslice.policy.steward_wake import NOTHING, Wake, make_wake, wake_for_job
 from slurmslice.run.identity import job_identity
 from slurmslice.run.run import Run
 from slurmslice.run.steward_folder import StewardFolder
@@ -134,11 +134,19 @@ def wake_now(run: Run, pause_s: int = 0, *, soon: bool = False) -> Wake:
         for one in flying
         for row in run.unfinished_rows(one)
     )
+    if not flying and not soon and (job := _job_afterwards(run)):
+        return wake_for_job(job, pause_s)
     shared = len(flying) > 1 and any(one.share is not None for one in flying)
     return make_wake(
         tasks, now=run.clock(), pause_s=pause_s, any_end=bool(run.journal_state.queue) or shared,
         soon=soon or unlisted,
     )  # fmt: skip
+
+
+def _job_afterwards(run: Run) -> str:
+    """Return the job of the step after the run, if it has not ended; else an empty text."""
+    step = run.journal_state.then
+    return step.job if step and step.state is None else ""
 
 
 def ensure_steward(run: Run, options: ResourceRequest = NO_REQUEST) -> StewardInPlace:

@@ -24,6 +24,7 @@ VERBS = {
     "cancel": "Cancel slices, or all of a run.",
     "throttle": "Change the number of slices that run at once.",
     "attach": "Attach a job that was submitted by hand to a run.",
+    "then": "Run the step after a run again (run --then).",
     "logs": "Show the output of a slice.",
     "runs": "List the runs here.",
     "doctor": "Show the limits and free resources of this cluster or machine.",

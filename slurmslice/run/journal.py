@@ -22,6 +22,13 @@ from slurmslice.run.steward_record import (
     StewardIntent,
     StewardSubmitted,
 )
+from slurmslice.run.then_record import (
+    ThenCalledOff,
+    ThenEnded,
+    ThenEvent,
+    ThenIntent,
+    ThenSubmitted,
+)
 from slurmslice.sbatch.resource_request import NO_REQUEST, ResourceRequest
 from slurmslice.spec.code_record import NO_CODE, CodeRecord
 from slurmslice.spec.recorded_environment import RecordedEnvironment
@@ -343,12 +350,13 @@ _EVENTS = (
     *(Requeued, JobCarriesMore, Cancelled, Throttled, PolicyChanged, Shared, Held, Released),
     *(Unclear, EnvironmentRecorded, NodeExcluded, NodeIncluded, CanaryEnded),
     *(EndTold, StewardIntent, StewardSubmitted, StewardEnded),
+    *(ThenIntent, ThenSubmitted, ThenEnded, ThenCalledOff),
 )
 Event = (
     Intent | Queued | Dequeued | Submitted | Rejected | Fenced | LateJobCancelled | SlicesReturned
     | Requeued | JobCarriesMore | Cancelled | Throttled | PolicyChanged | Shared | Held | Released
     | Unclear | EnvironmentRecorded | NodeExcluded | NodeIncluded | CanaryEnded
-    | EndTold | StewardEvent
+    | EndTold | StewardEvent | ThenEvent
 )  # fmt: skip
 
 

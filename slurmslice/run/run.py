@@ -18,6 +18,7 @@ from slurmslice.run.journal import Event, SlicesReturned, parse_events
 from slurmslice.run.journal_state import JournalState
 from slurmslice.run.statuses import StatusTable
 from slurmslice.run.submission import Submission, SubmissionStatus
+from slurmslice.run.then_record import ThenSeen
 from slurmslice.sbatch.array_expression import compress_indices, parse_array
 from slurmslice.sbatch.options import FIRST_ONLY
 from slurmslice.sbatch.resource_request import ResourceRequest
@@ -59,6 +60,8 @@ class Run:
         """Job ids of this run that Slurm has given to other jobs."""
         self.unsubmitted_at = float("-inf")
         """The last time when Slurm knew no job of a hand-submitted script, epoch seconds."""
+        self.then_seen: ThenSeen | None = None
+        """The state of the step after the run, as this process saw it last."""
         self._read_all()
 
     # -- the files of the run ----------------------------------------------------------------
@@ -261,6 +264,12 @@ class Run:
         """True if a steward follows the run, as far as is known."""
         steward = self.journal_state.steward
         return steward is not None and not steward.ended
+
+    @property
+    def then_seen_state(self) -> State | None:
+        """The last seen state of the step's newest start; None if this process saw none."""
+        seen, step = self.then_seen, self.journal_state.then
+        return seen.state if seen and step and seen.token == step.token else None
 
     def reason_of(self, row: int) -> str:
         """Return the reason for a slice's state.

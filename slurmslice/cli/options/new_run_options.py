@@ -29,6 +29,7 @@ from slurmslice.cli.options.policy_options import (
 )
 from slurmslice.cli.options.slice_options import SLICE_OPTIONS, read_slices
 from slurmslice.cli.options.task_id_mentions import refuse_task_id
+from slurmslice.cli.options.then_options import THEN_KEYS, THEN_PARAMETERS, parse_then
 from slurmslice.cli.output.console import emit_note, printable_line
 from slurmslice.cli.output.preview import relative_path
 from slurmslice.errors import BadInputError
@@ -169,7 +170,7 @@ TYPED_ONCE = frozenset({"shell", "setup", "check", *(form.option.name for form i
 """The parameters that may not be typed twice. The last value of others counts, so that an alias of
 the person's shell can have defaults."""
 
-_NOT_IN_SETTINGS = {"profile"}
+_NOT_IN_SETTINGS = {"profile"} | THEN_PARAMETERS
 
 
 def new_run_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -199,7 +200,7 @@ def setting_keys() -> KnownKeys:
             flags = ["causes"] if name == "cause" else flags  # a table [causes.NAME] for each
             table = policy if name in POLICY_PARAMETERS else top
             table.update(dict.fromkeys(flags, SettingKey(name, _kind(option))))
-    return KnownKeys(top, policy)
+    return KnownKeys(top, policy, THEN_KEYS)
 
 
 def _kind(option: click.Option) -> ValueKind:
@@ -304,6 +305,7 @@ class NewRunOptions:
             "on": self.rules(self.causes),
             "budget": self.budget,
             "on_end": self._shell_text("on_end"),
+            "then": parse_then(self._shell_text("then"), values),
         })  # fmt: skip
         if spec.mail:
             check_address(self.sbatch.get("mail-user", ""))

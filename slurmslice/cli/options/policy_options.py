@@ -9,6 +9,7 @@ import click
 
 from slurmslice.cli.options.common import max_failures_option, seconds, whole_number
 from slurmslice.cli.options.steward_options import STEWARD_OPTIONS
+from slurmslice.cli.options.then_options import THEN_OPTIONS
 
 POLICY_OPTIONS: tuple[Callable[..., Any], ...] = (
     max_failures_option,
@@ -57,6 +58,7 @@ POLICY_OPTIONS: tuple[Callable[..., Any], ...] = (
         "--on-end", metavar="TEXT", default="",
         help="Run this shell text then; it reads the status as JSON from its standard input.",
     ),
+    *THEN_OPTIONS,
 )  # fmt: skip
 
 FOLLOW_OPTIONS: tuple[Callable[..., Any], ...] = (

@@ -49,6 +49,16 @@ def canary_note(record: RunRecord, new: RunInputs) -> Note | None:
     return Note("canary", message, {"keys": keys, "slices": len(rows)})
 
 
+def then_text(record: RunRecord) -> str:
+    """Describe the step after the run; empty if there is none."""
+    rule = record.then
+    if rule is None:
+        return ""
+    command = shorten_text(printable_line(rule.command.strip()), 60)
+    own = f" ({rule.request})" if rule.request else ""
+    return f"{command}{own} when {rule.when}"
+
+
 def end_text(record: RunRecord) -> str:
     """Describe what tells the end of the run; empty if nothing does."""
     ways = [f"one mail to {record.request['mail-user']}"] if record.mail else []

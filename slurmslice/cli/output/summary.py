@@ -11,10 +11,12 @@ from slurmslice.cli.output.canary import note_on_canary
 from slurmslice.cli.output.console import colored_state, emit_note, print_line, print_note
 from slurmslice.cli.output.preview import relative_path
 from slurmslice.cli.output.repairs import note_on_repairs
+from slurmslice.cli.output.then_step import note_on_then
 from slurmslice.notes import Note
 from slurmslice.plan.canary_phase import CanaryPhase, canary_phase, stop_reason
 from slurmslice.plan.repairs import rows_to_repair
 from slurmslice.plan.run_script import library_note
+from slurmslice.plan.then_phase import ThenPhase, is_over, slices_are_over, then_phase
 from slurmslice.reports.code_versions import other_code_note
 from slurmslice.reports.counts import count_text, counts_by_state
 from slurmslice.run.run import Run
@@ -46,6 +48,8 @@ def print_summary(run: Run) -> None:
         print_note(canary)
     if repairs := note_on_repairs(run, _commands_to_continue(run)):
         print_note(repairs)
+    if then := note_on_then(run):
+        print_note(then)
     if hint := _waiting_beside_running(run):
         emit_note("waiting", hint, slices=waiting_count(run))
     if hint := next_commands(run):
@@ -215,13 +219,15 @@ HELD = 6
 def run_exit_code(run: Run) -> int:
     """Return the exit code of a run.
 
-    It is 0 if every slice is done, 1 if the run is finished otherwise, 6 if its own rule holds
-    slices or their further attempts or has cancelled them, and 4 if it is not finished: slices have
-    not ended, or its policy repairs some that failed.
+    It is 0 if every slice is done, 1 if the run is finished otherwise or the step after it failed,
+    6 if its own rule holds slices or their further attempts or has cancelled them, and 4 if it is
+    not finished: slices or that step have not ended, or its policy repairs some that failed.
     """
-    is_over = run.finished and not rows_to_repair(run)
-    if run.journal_state.held and (run.journal_state.rest_cancelled or not is_over):
+    slices_over = slices_are_over(run)
+    if run.journal_state.held and (run.journal_state.rest_cancelled or not slices_over):
         return HELD
-    if not is_over:
+    if not slices_over:
         return HELD if stop_reason(run) else NOT_FINISHED
-    return 0 if run.succeeded else 1
+    if not is_over(run):
+        return NOT_FINISHED
+    return 0 if run.succeeded and then_phase(run) is not ThenPhase.FAILED else 1
