@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from slurmslice.run import slice_logs
 from slurmslice.run.directory import RunDirectory
 from slurmslice.run.slice_logs import SliceLog
+from slurmslice.script import log_sections
 from tests.local.test_local_runs import RUN, Here, here
 from tests.support.notes import noted
 
@@ -46,10 +46,13 @@ def test_a_shared_file_is_searched_once_as_long_as_it_is_unchanged(
     directory = RunDirectory.open(here.folder / "slurmslice-runs" / "x")
     logs = [SliceLog(directory, 1, 0, f"{key}.log", packed=True) for key in range(8)]
     searched = []
-    search = slice_logs.index_sections
-    monkeypatch.setattr(
-        slice_logs, "index_sections", lambda data: searched.append(1) or search(data)
-    )
+    search = log_sections.index_sections
+
+    def count(data: bytes) -> dict[str, list[log_sections.SectionPlace]]:
+        searched.append(1)
+        return search(data)
+
+    monkeypatch.setattr("slurmslice.run.slice_logs.index_sections", count)
     assert [b"".join(log.read()) for log in logs] == [f"{key}\n".encode() for key in range(8)]
     assert len(searched) == 1
     with logs[0].shared.open("ab") as file:
