@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import chain, starmap
 from typing import Any
 
+from slurmslice.actions.after_run import follow_other
 from slurmslice.actions.cancel import cancel_locked
 from slurmslice.actions.judge_nodes import judge_nodes
 from slurmslice.actions.poll import PollResult, poll
@@ -177,6 +178,8 @@ def follow_step(run: Run, options: FollowOptions) -> SubmitOutcome:
     accepted: list[AcceptedSubmission] = []
     queued, notes = False, tuple[Note, ...]()
     try:
+        if options.submit_from_queue:
+            follow_other(run)
         notes = judge_nodes(run)
         trip_circuit_breaker(run)
         for plan in _plans(run, options):
@@ -307,7 +310,8 @@ def is_done(run: Run, options: FollowOptions) -> bool:
     if run.journal_state.held:
         busy = IN_FLIGHT_STATES if run.journal_state.rest_cancelled else BEGUN_STATES
         return busy.isdisjoint(state_counts)
-    if not options.submit_from_queue or canary_phase(run) is CanaryPhase.FAILED:
+    in_vain = run.waits_for_other and run.after_seen.failed
+    if not options.submit_from_queue or in_vain or canary_phase(run) is CanaryPhase.FAILED:
         return not (run.submissions_in_flight() or run.journal_state.unconfirmed())
     return is_over(run) if _drives_then(run, options) else slices_are_over(run)
 

@@ -43,6 +43,8 @@ def run_record(run: Run, rows: Collection[int] | None = None) -> Record:
         "finished": is_over(run),
         "stopped": stop_reason(run) or None,
         "steward": _steward(run),
+        "after": run.record.after or None,
+        "waits_for_other": run.waits_for_other,
         "then": then.record() if (then := report_then(run)) else None,
         "max_attempts": repair_policy(run).max_attempts,
         "excluded_nodes": [

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 
 from slurmslice.run.journal import (
+    AfterMet,
     CanaryEnded,
     Cancelled,
     Dequeued,
@@ -51,7 +52,7 @@ from slurmslice.spec.recorded_environment import RecordedEnvironment
 from slurmslice.spec.run_spec import FailureLimit
 
 _Decision = (
-    Throttled | PolicyChanged | Held | Released | EnvironmentRecorded | EndTold
+    AfterMet | Throttled | PolicyChanged | Held | Released | EnvironmentRecorded | EndTold
     | NodeExcluded | NodeIncluded | CanaryEnded
 )  # fmt: skip
 """Events that change no slice."""
@@ -93,6 +94,7 @@ class JournalState:
         nodes: the decisions about nodes.
         done_before: the rows that were done before the run was made.
         canary_ended: the slices beside the canary may be submitted.
+        after_met: the run does not wait for the other one any more.
         end_told: the ways by which the person was told the present end of the run.
         steward: the newest steward; None if there was none.
         then: the newest start of the step after the run; None if there was none.
@@ -127,6 +129,7 @@ class JournalState:
     environment: RecordedEnvironment | None = None
     nodes: NodeDecisions = field(default_factory=NodeDecisions)
     canary_ended: bool = False
+    after_met: bool = False
     done_before: frozenset[int] = frozenset()
     end_told: frozenset[str] = frozenset()
     steward: Steward | None = None
@@ -235,6 +238,8 @@ class JournalState:
                 self.nodes.apply(event)
             case CanaryEnded():
                 self.canary_ended = True
+            case AfterMet():
+                self.after_met, self.end_told = True, frozenset()
             case EndTold():
                 told = self.end_told - {event.way}
                 self.end_told = told if event.failed else told | {event.way}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 
 from slurmslice.engines.protocol import Engine, TaskLimits
@@ -29,6 +30,21 @@ from slurmslice.spec.recorded_environment import RecordedEnvironment
 from slurmslice.spec.run_spec import FailureLimit, RunRecord
 from slurmslice.status.reconcile import SliceStatus
 from slurmslice.status.states import State
+
+
+@dataclass(frozen=True, slots=True)
+class AfterSeen:
+    """The run that another one waits for, as it was last seen.
+
+    Attributes:
+        done: every slice of it is done, and the step after it.
+        failed: the reason why it will not be done by itself; empty if there is none.
+        silence: the reason why that is not known; empty if it is.
+    """
+
+    done: bool = False
+    failed: str = ""
+    silence: str = ""
 
 
 class Run:
@@ -62,6 +78,8 @@ class Run:
         """The last time when Slurm knew no job of a hand-submitted script, epoch seconds."""
         self.then_seen: ThenSeen | None = None
         """The state of the step after the run, as this process saw it last."""
+        self.after_seen = AfterSeen()
+        """The run that this one waits for, as this process saw it last."""
         self._read_all()
 
     # -- the files of the run ----------------------------------------------------------------
@@ -260,6 +278,11 @@ class Run:
         return bool(self.canary) and not self.journal_state.canary_ended
 
     @property
+    def waits_for_other(self) -> bool:
+        """True if the run waits for another one (``--after``), as far as is recorded."""
+        return bool(self.record.after) and not self.journal_state.after_met
+
+    @property
     def has_steward(self) -> bool:
         """True if a steward follows the run, as far as is known."""
         steward = self.journal_state.steward
@@ -274,8 +297,11 @@ class Run:
     def reason_of(self, row: int) -> str:
         """Return the reason for a slice's state.
 
-        If the rest of the run is held, or its canary is not done, that is why a slice waits.
+        If the rest of the run is held, or waits for a canary or another run, that is why a slice
+        waits.
         """
+        if self.waits_for_other and self.statuses[row].state is State.WAITING:
+            return f"submitted when the run {os.path.basename(self.record.after)} is done"
         status, held = self.statuses[row], self.journal_state.held
         behind = self.waits_for_canary and row not in self.canary
         if behind and status.state is State.WAITING and not held:

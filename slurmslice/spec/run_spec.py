@@ -72,6 +72,7 @@ class RunSpec:
         allow_changed: a slice is repaired also if its code has changed since its last attempt.
         mail: one mail tells the end of the run; ``request`` has its address (``mail-user``).
         on_end: shell text that runs at the end of the run, with its status as JSON on stdin.
+        after: the directory of the run that this one waits for; empty for none.
         then: the step after the run; None for none.
     """
 
@@ -102,6 +103,7 @@ class RunSpec:
     allow_changed: bool = False
     mail: bool = False
     on_end: str = ""
+    after: str = ""
     then: ThenRule | None = None
 
     @cached_property
@@ -237,6 +239,7 @@ class RunRecord(RunSpec):
             "check": self.check.shown or "none",
             "failed job steps": "are allowed" if self.allow_failed_steps else "count",
             "template": self.template or "slurmslice's own",
+            "run to wait for": self.after or "none",
             "step afterwards": then_words(self.then),
             "folder": self.work_dir,
         }

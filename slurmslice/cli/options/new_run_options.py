@@ -12,8 +12,10 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from slurmslice.actions.after_run import NO_RUN
 from slurmslice.actions.create import RunInputs, check_run_name, default_name
 from slurmslice.actions.find_done import NONE_DONE, find_done
+from slurmslice.cli.options import locate_run
 from slurmslice.cli.options.common import (
     engine_option,
     naming_setting,
@@ -238,6 +240,7 @@ class NewRunOptions:
         self.max_failures: FailureLimit | None = values["max_failures"]
         self.cancel_rest: bool | None = values["cancel_rest"]
         self.canary: str = values["canary"] or ""
+        self.after: str | None = values["after"]
         self.retry: bool = values["retry"]
         with naming_setting("cause"):
             parse_causes(values["cause"])
@@ -305,6 +308,7 @@ class NewRunOptions:
             "on": self.rules(self.causes),
             "budget": self.budget,
             "on_end": self._shell_text("on_end"),
+            "after": self._after(),
             "then": parse_then(self._shell_text("then"), values),
         })  # fmt: skip
         if spec.mail:
@@ -332,6 +336,13 @@ class NewRunOptions:
         with naming_setting("canary"):
             canary_rows(self.canary, table)
         return self.canary
+
+    def _after(self) -> str:
+        """Return the directory of the run to wait for; empty for none."""
+        if (self.after or NO_RUN) == NO_RUN:
+            return ""
+        with naming_setting("after"):
+            return str(locate_run.find_run(self.after, changing=False).path)
 
     def _throttle(self, in_range: int | None) -> int | None:
         """Return the throttle: that of ``--throttle``, or of ``%N`` in the range.

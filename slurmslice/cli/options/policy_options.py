@@ -59,6 +59,11 @@ POLICY_OPTIONS: tuple[Callable[..., Any], ...] = (
         help="Run this shell text then; it reads the status as JSON from its standard input.",
     ),
     *THEN_OPTIONS,
+    click.option(
+        "--after", metavar="RUN|none",
+        help="Submit the slices when every slice of this other run is done, repairs included, and "
+        "the step after it. If it ends otherwise, nothing is submitted. none: go on.",
+    ),
 )  # fmt: skip
 
 FOLLOW_OPTIONS: tuple[Callable[..., Any], ...] = (
@@ -76,7 +81,7 @@ FOLLOW_OPTIONS: tuple[Callable[..., Any], ...] = (
 )  # fmt: skip
 
 POLICY_PARAMETERS = {
-    *("max_failures", "cancel_rest", "canary", "same_code", "retry", "on", "budget"),
+    *("max_failures", "cancel_rest", "canary", "after", "same_code", "retry", "on", "budget"),
     *("allow_changed", "max_attempts", "interval"),
     *("unattended", "steward_sbatch"),
 }

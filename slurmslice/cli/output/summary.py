@@ -9,6 +9,7 @@ from slurmslice.actions.poll import PollResult
 from slurmslice.cli.output.blocked_slices import notes_on_blocked_slices
 from slurmslice.cli.output.canary import note_on_canary
 from slurmslice.cli.output.console import colored_state, emit_note, print_line, print_note
+from slurmslice.cli.output.other_run import note_on_other_run
 from slurmslice.cli.output.preview import relative_path
 from slurmslice.cli.output.repairs import note_on_repairs
 from slurmslice.cli.output.then_step import note_on_then
@@ -44,12 +45,10 @@ def print_summary(run: Run) -> None:
         print_note(found)
     for excluded in excluded_nodes(run).values():
         print_note(node_note(run, excluded))
-    if canary := note_on_canary(run):
-        print_note(canary)
-    if repairs := note_on_repairs(run, _commands_to_continue(run)):
-        print_note(repairs)
-    if then := note_on_then(run):
-        print_note(then)
+    repairs = note_on_repairs(run, _commands_to_continue(run))
+    for one_note in (note_on_canary(run), note_on_other_run(run), repairs, note_on_then(run)):
+        if one_note:
+            print_note(one_note)
     if hint := _waiting_beside_running(run):
         emit_note("waiting", hint, slices=waiting_count(run))
     if hint := next_commands(run):
@@ -157,7 +156,7 @@ def _how_to_submit_waiting(run: Run) -> str:
     waiting = run.statuses.state_counts().get(State.WAITING, 0)
     if not waiting or (run.submissions_in_flight() and waiting == len(run.journal_state.queue)):
         return ""
-    if canary_phase(run) is CanaryPhase.FAILED:
+    if canary_phase(run) is CanaryPhase.FAILED or run.waits_for_other:
         return ""
     verb, name = "run" if run.engine.runs_in_process else "submit", quote(run.record.name)
     if run.journal_state.rejection:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from slurmslice.errors import DamagedRunError
 from slurmslice.run.journal import (
+    AfterMet,
     CanaryEnded,
     Cancelled,
     Dequeued,
@@ -103,6 +104,7 @@ HISTORY: list[Event] = [
     NodeExcluded("n3", "failures", 5.0, 8, 1, 90, 1e-7, 86419.0, 19.0),
     NodeIncluded("n3", "a person decided that", 20.0),
     CanaryEnded("it is done", 21.0),
+    AfterMet("it is done", 21.0),
     PolicyChanged(None, 19.0, budget="2x"),
     EndTold("mail", 20.0),
     EndTold("mail", 21.0, failed=True),
