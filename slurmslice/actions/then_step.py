@@ -201,15 +201,16 @@ def _announce(
     check_library(run)
     if run.engine.aside is not None and run.engine.aside.runs:
         raise LockedError("Another slurmslice runs slices or a step of this run here.")
-    environ = next_environ(run, read_script(run), options)
+    script = read_script(run)
+    environ = next_environ(run, script, script.request)
     token = new_token()
     missing = (
         run.table.keys[row]
         for row in range(len(run.table))
         if run.statuses.state(row) is not State.COMPLETED
     )
-    script = (templates_folder() / "then.sh").read_bytes()
-    ThenFolder(run.directory.path, token).prepare(script, rule.command, missing)
+    text = (templates_folder() / "then.sh").read_bytes()
+    ThenFolder(run.directory.path, token).prepare(text, rule.command, missing)
     name = job_name(run.record.name, token) + NAME_END
     newest = run.journal_state.newest_accepted
     run.decide(ThenIntent(token, name, run.clock(), newest, options))
@@ -226,7 +227,7 @@ def _submit(run: Run, step: ThenStep, environ: dict[str, str]) -> Iterator[Note]
         "job-name": step.intent.job_name,
         "output": str(folder.log).replace("%", "%%"),
         "open-mode": "append",
-        "export": "ALL",
+        "export": script_request(run).get("export", "ALL"),
     }
     asked = _place(run).overridden_by(step.intent.options).overridden_by(own)
     order = StewardOrder(folder.script, (str(run.directory.path), step.token), asked, environ)
