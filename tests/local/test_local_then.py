@@ -67,8 +67,10 @@ def test_a_setup_that_fails_is_its_failure(here: Here) -> None:
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_after_an_interruption_it_runs_again_and_alone(here: Here, how: signal.Signals) -> None:
-    """The killed one does not go on beside the next one."""
-    started = here.start(*SLURMSLICE, *LINE, "--then", WAITS, "--shell", "true")
+    """The killed one does not go on beside the next one, also if it has left its session."""
+    (here.folder / "step").write_text(WAITS)
+    line = (*LINE, "--then", "setsid -w bash step", "--shell", "true")
+    started = here.start(*SLURMSLICE, *line)
     until((here.folder / "began").exists, "the step to begin")
     assert here.status("x")["then"]["state"] == "RUNNING"
     started.send_signal(how)

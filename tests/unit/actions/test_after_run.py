@@ -58,7 +58,8 @@ def test_it_waits_through_repairs(typed: Typed, engine: FakeEngine) -> None:
     end(engine, "100", 1)
     typed("tick", "b")
     assert (typed.code, list(engine.jobs)) == (0, ["100"])
-    assert not typed.noted("after-state") or not typed.noted("after-state")[0]["failed"]
+    typed("status", "b", "--exit-code")
+    assert (typed.code, typed.noted("after-state")[0]["failed"]) == (4, "")
     typed("tick", "a")
     end(engine, "101")
     typed("tick", "a")

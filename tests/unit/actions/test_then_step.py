@@ -109,6 +109,7 @@ def test_it_waits_for_repairs(typed: Typed, engine: FakeEngine, fakes: FakeStewa
     """A slice that a rule tries again has not ended for good."""
     make(typed, "--then-if", "ended", "--on", "exit:1=again")
     end(engine, 3)
+    assert then(typed)["phase"] == "waiting"
     typed("tick", "x")
     assert (list(engine.jobs), list(fakes.orders)) == (["100", "101"], [])
     end(engine, job="101")
