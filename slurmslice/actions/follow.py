@@ -7,17 +7,20 @@ from dataclasses import dataclass, replace
 from itertools import chain, starmap
 from typing import Any
 
+from slurmslice.actions.after_run import follow_other
 from slurmslice.actions.cancel import cancel_locked
 from slurmslice.actions.judge_nodes import judge_nodes
 from slurmslice.actions.poll import PollResult, poll
 from slurmslice.actions.resolve_doubts import wait_for_doubts
 from slurmslice.actions.submit import choose_waiting, execute_plan
 from slurmslice.actions.submit_queued import AcceptedSubmission, SubmitOutcome, submit_queued
+from slurmslice.actions.then_step import follow_then
 from slurmslice.errors import LockedError, NoAnswerError, TooManyTasksError
 from slurmslice.notes import Note
 from slurmslice.plan.canary_phase import CanaryPhase, canary_phase
 from slurmslice.plan.plan import Choice, Plan, make_plan
 from slurmslice.plan.repairs import find_repairs, rows_to_repair
+from slurmslice.plan.then_phase import is_over, slices_are_over
 from slurmslice.policy.circuit_breaker import Attempt, Ends, failures_with_common_cause
 from slurmslice.policy.failure_limit import limit_in_slices
 from slurmslice.run.identity import job_identity
@@ -175,6 +178,8 @@ def follow_step(run: Run, options: FollowOptions) -> SubmitOutcome:
     accepted: list[AcceptedSubmission] = []
     queued, notes = False, tuple[Note, ...]()
     try:
+        if options.submit_from_queue:
+            follow_other(run)
         notes = judge_nodes(run)
         trip_circuit_breaker(run)
         for plan in _plans(run, options):
@@ -186,6 +191,7 @@ def follow_step(run: Run, options: FollowOptions) -> SubmitOutcome:
                 return replace(outcome, accepted=accepted, notes=notes)
         outcome = submit_queued(run, "run") if _submits_queued(run, options) else SubmitOutcome()
         notes += outcome.notes
+        notes += follow_then(run) if _drives_then(run, options) and not outcome.error else ()
         return replace(outcome, accepted=accepted + outcome.accepted, queued=queued, notes=notes)
     except (LockedError, NoAnswerError) as why:
         return SubmitOutcome(accepted, why.message, error=why, queued=queued, notes=notes)
@@ -210,6 +216,12 @@ def _submits_queued(run: Run, options: FollowOptions) -> bool:
     return options.submit_from_queue and bool(
         run.journal_state.queue or run.submissions_in_flight()
     )
+
+
+def _drives_then(run: Run, options: FollowOptions) -> bool:
+    """Tell if these actions include the step after the run. On this machine only ``run`` has it."""
+    here = run.engine.runs_in_process
+    return options.submit_waiting if here else options.submit_from_queue
 
 
 def reason_to_hold(run: Run) -> str:
@@ -298,12 +310,14 @@ def is_done(run: Run, options: FollowOptions) -> bool:
     if run.journal_state.held:
         busy = IN_FLIGHT_STATES if run.journal_state.rest_cancelled else BEGUN_STATES
         return busy.isdisjoint(state_counts)
-    if not options.submit_from_queue or canary_phase(run) is CanaryPhase.FAILED:
+    in_vain = run.waits_for_other and run.after_seen.failed
+    if not options.submit_from_queue or in_vain or canary_phase(run) is CanaryPhase.FAILED:
         return not (run.submissions_in_flight() or run.journal_state.unconfirmed())
-    return run.finished and not rows_to_repair(run)
+    return is_over(run) if _drives_then(run, options) else slices_are_over(run)
 
 
 def seconds_since_submission(run: Run) -> float:
     """Return the seconds since the newest submission, or since the run was created if none."""
-    intents = (submission.intent.at for submission in run.journal_state.submissions.values())
+    intents = [submission.intent.at for submission in run.journal_state.submissions.values()]
+    intents += [step.intent.at] if (step := run.journal_state.then) else []
     return run.clock() - max(intents, default=run.record.created_at)

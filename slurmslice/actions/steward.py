@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from slurmslice.actions.after_run import other_run
 from slurmslice.actions.resolve_doubts import FENCE_AFTER_S
 from slurmslice.actions.site_rules import switched_off
 from slurmslice.engines.protocol import Engine
@@ -13,12 +15,13 @@ from slurmslice.engines.stewards import StewardOrder, Stewards
 from slurmslice.errors import (
     BadInputError,
     EngineError,
+    SlurmsliceError,
     SubmissionRejectedError,
     SubmissionUnknownError,
 )
 from slurmslice.plan.planned_submission import new_token
 from slurmslice.plan.run_script import script_request
-from slurmslice.policy.steward_wake import NOTHING, Wake, make_wake
+from slurmslice.policy.steward_wake import LEAST_PAUSE_S, NOTHING, Wake, make_wake, wake_for_job
 from slurmslice.run.identity import job_identity
 from slurmslice.run.run import Run
 from slurmslice.run.steward_folder import StewardFolder
@@ -134,11 +137,24 @@ def wake_now(run: Run, pause_s: int = 0, *, soon: bool = False) -> Wake:
         for one in flying
         for row in run.unfinished_rows(one)
     )
+    if not flying and not soon and (job := _job_afterwards(run)):
+        return wake_for_job(job, pause_s)
+    if not flying and not soon and run.waits_for_other:
+        with contextlib.suppress(SlurmsliceError):
+            other = other_run(run)
+            if other.engine.stewards is not None:
+                return wake_now(other, max(pause_s, LEAST_PAUSE_S))
     shared = len(flying) > 1 and any(one.share is not None for one in flying)
     return make_wake(
         tasks, now=run.clock(), pause_s=pause_s, any_end=bool(run.journal_state.queue) or shared,
         soon=soon or unlisted,
     )  # fmt: skip
+
+
+def _job_afterwards(run: Run) -> str:
+    """Return the job of the step after the run, if it has not ended; else an empty text."""
+    step = run.journal_state.then
+    return step.job if step and step.state is None else ""
 
 
 def ensure_steward(run: Run, options: ResourceRequest = NO_REQUEST) -> StewardInPlace:

@@ -140,7 +140,8 @@ def _one_try(run: Run, token: str, job: str, *, is_last: bool) -> RoundResult:
     Raises:
         NoAnswerError: the queue did not answer; or another source, and this is not the last try.
     """
-    polled, held = _poll_until_ends_are_known(run), run.journal_state.held
+    polled = _poll_until_ends_are_known(run)
+    before = run.journal_state.held, run.journal_state.then
     wake_now(run)  # if the queue does not answer, nothing is decided
     if silences := polled.no_answer_reasons:
         silence = "; ".join(dict.fromkeys(silences))
@@ -159,7 +160,8 @@ def _one_try(run: Run, token: str, job: str, *, is_last: bool) -> RoundResult:
             run.reload()
             if reason == _reason_to_end(run, trouble if lasts else ""):
                 return replace(_end_locked(run, token, job, reason), polled=polled)
-    changed = bool(outcome.accepted or outcome.queued) or held != run.journal_state.held
+    changed = bool(outcome.accepted or outcome.queued)
+    changed |= before != (run.journal_state.held, run.journal_state.then)
     result = RoundResult("", NOTHING, tuple(outcome.accepted), polled, trouble)
     soon = isinstance(outcome.error, NoAnswerError | LockedError) or bool(polled.no_answer_reasons)
     return _record(run, job, result, changed=changed, soon=soon)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -115,6 +116,9 @@ def _submit_queued(run: Run, verb: str, outcome: SubmitOutcome) -> None:
             spare = allocate_throttle(run, script.request)
             outcome.wait_reason = run.journal_state.held
             if not run.journal_state.queue or outcome.wait_reason:
+                return
+            if run.waits_for_other:
+                outcome.wait_reason = f"until the run {os.path.basename(run.record.after)} is done"
                 return
             outcome.notes += end_canary_if_done(run)
             queue = rows_to_submit(run, run.journal_state.queue)

@@ -10,7 +10,7 @@ from slurmslice.notes import Note
 from slurmslice.notify.end_message import end_message
 from slurmslice.notify.send_mail import send_mail
 from slurmslice.plan.canary_phase import stop_reason
-from slurmslice.plan.repairs import rows_to_repair
+from slurmslice.plan.then_phase import is_over
 from slurmslice.reports.records import run_record
 from slurmslice.run.journal import EndTold
 from slurmslice.run.run import Run
@@ -45,8 +45,7 @@ def notify_end(
     Raises:
         LockedError: another process holds the lock of the run for too long.
     """
-    is_over = run.finished and not rows_to_repair(run)
-    if not (is_over or stop_reason(run) or stopped):
+    if not (is_over(run) or stop_reason(run) or stopped):
         return []
     ways: dict[str, Callable[[], str]] = {}
     if run.record.mail:

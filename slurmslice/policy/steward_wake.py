@@ -116,6 +116,12 @@ def make_wake(
     return Wake(pause_s, "?".join(terms), names_all, beat, newest.started_at is None)
 
 
+def wake_for_job(job: str, pause_s: int = 0) -> Wake:
+    """Return what the steward waits for if only one job beside the slices is left."""
+    beat = max(HEARTBEAT_MIN, pause_s // 60)
+    return Wake(pause_s, f"afterany:{job}?after:{job}+{beat}", look_min=beat)
+
+
 def _last_arrays(tasks: Sequence[LiveTask]) -> list[str]:
     """Return the array that probably ends last, to notice the end of the run.
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 
 from slurmslice.run.journal import (
+    AfterMet,
     CanaryEnded,
     Cancelled,
     Dequeued,
@@ -33,12 +34,17 @@ from slurmslice.run.journal import (
 from slurmslice.run.node_decisions import NodeDecisions
 from slurmslice.run.steward_record import (
     Steward,
-    StewardEnded,
-    StewardIntent,
-    StewardSubmitted,
+    StewardEvent,
     steward_after,
 )
 from slurmslice.run.submission import Submission, SubmissionStatus
+from slurmslice.run.then_record import (
+    ThenCalledOff,
+    ThenEvent,
+    ThenIntent,
+    ThenStep,
+    then_after,
+)
 from slurmslice.sbatch.array_expression import ArrayExpression, compress_indices, parse_array
 from slurmslice.sbatch.options import FIRST_ONLY
 from slurmslice.sbatch.resource_request import ResourceRequest
@@ -46,7 +52,7 @@ from slurmslice.spec.recorded_environment import RecordedEnvironment
 from slurmslice.spec.run_spec import FailureLimit
 
 _Decision = (
-    Throttled | PolicyChanged | Held | Released | EnvironmentRecorded | EndTold
+    AfterMet | Throttled | PolicyChanged | Held | Released | EnvironmentRecorded | EndTold
     | NodeExcluded | NodeIncluded | CanaryEnded
 )  # fmt: skip
 """Events that change no slice."""
@@ -88,8 +94,11 @@ class JournalState:
         nodes: the decisions about nodes.
         done_before: the rows that were done before the run was made.
         canary_ended: the slices beside the canary may be submitted.
+        after_met: the run does not wait for the other one any more.
         end_told: the ways by which the person was told the present end of the run.
         steward: the newest steward; None if there was none.
+        then: the newest start of the step after the run; None if there was none.
+        then_called_off: a person cancelled the run after its newest submission.
     """
 
     submissions: dict[int, Submission]
@@ -120,9 +129,12 @@ class JournalState:
     environment: RecordedEnvironment | None = None
     nodes: NodeDecisions = field(default_factory=NodeDecisions)
     canary_ended: bool = False
+    after_met: bool = False
     done_before: frozenset[int] = frozenset()
     end_told: frozenset[str] = frozenset()
     steward: Steward | None = None
+    then: ThenStep | None = None
+    then_called_off: bool = False
     _before: dict[int, _UndoRecord] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -134,6 +146,14 @@ class JournalState:
     def next_number(self) -> int:
         """The number of the next submission."""
         return max(self.submissions, default=0) + 1
+
+    @property
+    def newest_accepted(self) -> int:
+        """The number of the newest accepted submission; 0 if there is none."""
+        accepted = (
+            n for n, s in self.submissions.items() if s.status is SubmissionStatus.SUBMITTED
+        )
+        return max(accepted, default=0)
 
     def next_attempts(self, rows: Sequence[int]) -> Sequence[int]:
         """Return the next attempt of each of these rows; empty if all are first attempts."""
@@ -197,8 +217,8 @@ class JournalState:
             case Shared():
                 stopped = self.submissions[event.number].stopped or event.share == 0
                 self._update(event.number, share=event.share, stopped=stopped)
-            case StewardIntent() | StewardSubmitted() | StewardEnded():
-                self.steward = steward_after(self.steward, event)
+            case _ if isinstance(event, StewardEvent | ThenEvent):
+                self._follow(event)
             case _:
                 self._set_policy(event)
         return NO_ROWS
@@ -218,11 +238,24 @@ class JournalState:
                 self.nodes.apply(event)
             case CanaryEnded():
                 self.canary_ended = True
+            case AfterMet():
+                self.after_met, self.end_told = True, frozenset()
             case EndTold():
                 told = self.end_told - {event.way}
                 self.end_told = told if event.failed else told | {event.way}
             case PolicyChanged():
                 self._change_policy(event)
+
+    def _follow(self, event: StewardEvent | ThenEvent) -> None:
+        """Apply an event about a job beside the slices."""
+        if isinstance(event, StewardEvent):
+            self.steward = steward_after(self.steward, event)
+            return
+        self.then = then_after(self.then, event)
+        if isinstance(event, ThenIntent):
+            self.end_told = frozenset()
+        if isinstance(event, ThenIntent | ThenCalledOff):
+            self.then_called_off = isinstance(event, ThenCalledOff)
 
     def _change_policy(self, event: PolicyChanged) -> None:
         for part in fields(event):
@@ -234,7 +267,7 @@ class JournalState:
         if event.number in self.submissions:
             raise ValueError(f"submission {event.number} begins twice")
         submission = self.submissions[event.number] = Submission(event)
-        self.end_told = frozenset()
+        self.end_told, self.then_called_off = frozenset(), False
         rows = parse_array(event.rows)
         tasks = -(-len(rows) // event.pack)
         if rows.highest >= len(self.holder) or tasks != len(submission.array):

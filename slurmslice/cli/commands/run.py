@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import click
 
+from slurmslice.actions.after_run import NO_RUN, check_after, wait_no_longer
 from slurmslice.actions.canary import end_canary
 from slurmslice.actions.create import make_record
 from slurmslice.actions.follow import FollowOptions, record_policy
@@ -110,6 +112,7 @@ def command(
             print_note(include_node(run, node))
         _record_failure_limit(run, options.max_failures)
         _go_on_without_canary(run, options)
+        _go_on_without_other(run, options)
         plan: Plan | None = _plan(run, options.sbatch)
     else:
         opened = _open_new(options, max_attempts, dry_run=dry_run, unattended=unattended)
@@ -151,6 +154,8 @@ def _open_new(
         )
     new = options.read(policy.max_attempts)
     path = locate_run.new_run_path(new.spec.name, options.run_dir)
+    if new.spec.after:
+        check_after(Path(new.spec.after), path)
     engine = choose_engine(options.engine, path)
     if unattended:
         check_unattended(engine)
@@ -321,6 +326,27 @@ def _go_on_without_canary(run: Run, options: NewRunOptions) -> None:
             canary=run.record.canary,
         )
     end_canary(run)
+
+
+def _go_on_without_other(run: Run, options: NewRunOptions) -> None:
+    """If ``--after none`` was typed, let an existing run wait for no other one.
+
+    Raises:
+        BadInputError: another run was typed: it is chosen when the run is made.
+    """
+    if not is_typed("after"):
+        return
+    if options.after != NO_RUN:
+        raise BadInputError(
+            f"The run that {run.record.name} waits for was chosen when it was made: "
+            f"{run.record.after or 'none'}.",
+            f"To go on without it: slurmslice run {quote(run.record.name)} --after none",
+            code="after-is-chosen",
+            option="after",
+            after=run.record.after,
+        )
+    if not run.directory.read_only:
+        wait_no_longer(run, "a person decided that")
 
 
 def _policy_kept(option: str, kept: str, wanted: str) -> None:

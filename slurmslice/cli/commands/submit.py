@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import click
 
+from slurmslice.actions.after_run import follow_other
 from slurmslice.actions.open_run import open_run
 from slurmslice.actions.steward import check_unattended
 from slurmslice.actions.submit import ChooseRows, choose_waiting, find_requeued_before
@@ -74,6 +75,8 @@ def command(
     """
     directory, keys = locate_run.find_run_and_keys(words, changing=True)
     run = open_run(directory, changing=True, read_only=dry_run)
+    if not dry_run:
+        follow_other(run)
     _refuse_two_choices(keys, only)
     steward = parse_steward_sbatch(steward_sbatch, unattended=unattended)
     if unattended:

@@ -48,10 +48,8 @@ def parse_steward_sbatch(text: str, *, unattended: bool) -> ResourceRequest:
     Raises:
         BadInputError: it is no list of options that sbatch takes, or it was typed in vain.
     """
-    if not text:
-        return NO_REQUEST
     source = click.get_current_context().get_parameter_source("steward_sbatch")
-    if not unattended and source is ParameterSource.COMMANDLINE:
+    if text and not unattended and source is ParameterSource.COMMANDLINE:
         raise BadInputError(
             "--steward-sbatch is about the steward of an unattended run.",
             "Add --unattended, or leave it out.",
@@ -59,7 +57,22 @@ def parse_steward_sbatch(text: str, *, unattended: bool) -> ResourceRequest:
             option="steward-sbatch",
             other="unattended",
         )
-    with naming_setting("steward_sbatch"):
+    return parse_sbatch_words("steward_sbatch", text)
+
+
+def parse_sbatch_words(parameter: str, text: str) -> ResourceRequest:
+    """Parse sbatch's options in one word: the value of ``--steward-sbatch`` or ``--then-sbatch``.
+
+    Args:
+        parameter: the parameter that has the value.
+        text: the value.
+
+    Raises:
+        BadInputError: it is no list of options that sbatch takes.
+    """
+    if not text:
+        return NO_REQUEST
+    with naming_setting(parameter):
         try:
             words = shlex.split(text)
         except ValueError as why:

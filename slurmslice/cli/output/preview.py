@@ -15,7 +15,14 @@ from slurmslice.actions.create import RunInputs, interpreter_script
 from slurmslice.actions.submit_queued import AcceptedSubmission
 from slurmslice.cli.output.console import emit_note, print_message, print_note, printable_line
 from slurmslice.cli.output.named_files import first_command, named_files, run_texts
-from slurmslice.cli.output.preview_rules import canary_note, done_before_notes, end_text, stop_note
+from slurmslice.cli.output.preview_rules import (
+    after_text,
+    canary_note,
+    done_before_notes,
+    end_text,
+    stop_note,
+    then_text,
+)
 from slurmslice.cli.output.repairs import ladder_notes
 from slurmslice.engines.protocol import Engine, TaskLimits
 from slurmslice.errors import NoAnswerError
@@ -71,6 +78,8 @@ def show_preview(record: RunRecord, new: RunInputs, engine: Engine) -> TaskLimit
         ("canary", canary_note(record, new)),
         ("stop", stop_note(record)),
         *(("repair", found) for found in ladder_notes(record, of, engine)),
+        ("after", after_text(record)),
+        ("then", then_text(record)),
         ("at end", end_text(record)),
         *(
             ("note", warning)

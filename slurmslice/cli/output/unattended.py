@@ -11,7 +11,7 @@ from slurmslice.cli.output.console import emit_note, print_note
 from slurmslice.cli.output.preview import print_accepted
 from slurmslice.cli.output.summary import notes_on_silence, print_summary, run_exit_code
 from slurmslice.plan.plan import Plan
-from slurmslice.plan.repairs import rows_to_repair
+from slurmslice.plan.then_phase import is_over
 from slurmslice.reports.counts import count_text
 from slurmslice.reports.steward import StewardReport, report_steward
 from slurmslice.run.run import Run
@@ -60,7 +60,7 @@ def note_steward(run: Run, found: StewardInPlace, options: ResourceRequest) -> N
 def note_steward_state(run: Run) -> None:
     """Say in ``status`` what the steward does, or that nobody follows the run any more."""
     report = report_steward(run)
-    if report is None or (run.finished and not rows_to_repair(run)):
+    if report is None or is_over(run):
         return
     fields = report.record()
     if report.state in {"ended", "gone"}:

@@ -62,6 +62,7 @@ class SlurmEngine:
     may_be_submitted_by_hand = True
     has_queue_limits = True
     counts_whole_minutes = True
+    aside = None
 
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
         self._slurm = SlurmClient(dict(os.environ if environ is None else environ))
