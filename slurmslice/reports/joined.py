@@ -100,7 +100,6 @@ def _cell(text: str, separator: str) -> str:
 
 def _records(lines: Iterator[bytes], separator: str) -> Iterator[bytes]:
     """Group lines to records, because a quoted cell may hold line ends; leave out blank lines."""
-    csv.field_size_limit(sys.maxsize)
     read: list[bytes] = []
 
     def feed() -> Iterator[str]:
@@ -108,10 +107,14 @@ def _records(lines: Iterator[bytes], separator: str) -> Iterator[bytes]:
             read.append(line)
             yield _decoded(line)
 
-    for cells in csv.reader(feed(), delimiter=separator):
-        if cells:
-            yield b"".join(read)
-        read.clear()
+    usual = csv.field_size_limit(sys.maxsize)  # of the whole process
+    try:
+        for cells in csv.reader(feed(), delimiter=separator):
+            if cells:
+                yield b"".join(read)
+            read.clear()
+    finally:
+        csv.field_size_limit(usual)
 
 
 def join_json_lines(texts: Texts, *, with_key: bool = False) -> Iterator[bytes]:

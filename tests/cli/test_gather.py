@@ -77,6 +77,13 @@ def test_a_key_is_a_cell_whatever_it_holds() -> None:
     assert rows == [["slice", "n"], ["a,b", "1"], ['"c"', "2"]]
 
 
+def test_a_large_cell_is_a_cell() -> None:
+    """Other readers of this process keep their limit."""
+    usual, large = csv.field_size_limit(), b'a\n"' + b"x" * 200_000 + b'"\n'
+    assert b"".join(join_csv([("k", [large])], with_key=False)) == large
+    assert csv.field_size_limit() == usual
+
+
 def test_json_lines(joined: Typed) -> None:
     """Each line is one value; the key becomes a member."""
     results(joined, **{f"k{key}": f'{{"v": {key}}}\n\n{{"v": 0}}' for key in range(8, 12)})
