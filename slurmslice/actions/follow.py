@@ -11,8 +11,7 @@ from slurmslice.actions.after_run import follow_other
 from slurmslice.actions.cancel import cancel_locked
 from slurmslice.actions.judge_nodes import judge_nodes
 from slurmslice.actions.poll import PollResult, poll
-from slurmslice.actions.resolve_doubts import wait_for_doubts
-from slurmslice.actions.submit import choose_waiting, execute_plan
+from slurmslice.actions.submit import choose_waiting, execute_plan, settle_doubts
 from slurmslice.actions.submit_queued import AcceptedSubmission, SubmitOutcome, submit_queued
 from slurmslice.actions.then_step import follow_then
 from slurmslice.errors import LockedError, NoAnswerError, TooManyTasksError
@@ -170,6 +169,11 @@ def is_unanswered(polled: PollResult, outcome: SubmitOutcome) -> bool:
     return bool(polled.no_answer_reasons) or not isinstance(outcome.error, TooManyTasksError | None)
 
 
+def tick_options(run: Run) -> FollowOptions:
+    """Return what ``tick`` does: what the steward of the run does, if it has one."""
+    return FollowOptions() if run.has_steward else TICK_OPTIONS
+
+
 def follow_step(run: Run, options: FollowOptions) -> SubmitOutcome:
     """Judge nodes; hold the rest after too many failures; queue slices; submit what fits.
 
@@ -180,9 +184,8 @@ def follow_step(run: Run, options: FollowOptions) -> SubmitOutcome:
     try:
         if options.submit_from_queue:
             follow_other(run)
-        notes = judge_nodes(run)
-        trip_circuit_breaker(run)
-        for plan in _plans(run, options):
+        notes = judge(run)
+        for plan in next_plans(run, options):
             outcome = execute_plan(run, plan, "run")
             accepted += outcome.accepted
             notes += outcome.notes
@@ -197,18 +200,32 @@ def follow_step(run: Run, options: FollowOptions) -> SubmitOutcome:
         return SubmitOutcome(accepted, why.message, error=why, queued=queued, notes=notes)
 
 
-def _plans(run: Run, options: FollowOptions) -> Iterator[Plan]:
-    """Iterate over the given plan, a plan of the waiting slices and one of the failed slices."""
+def judge(run: Run) -> tuple[Note, ...]:
+    """Judge the nodes and apply the stop rules of a run; return notes on new decisions.
+
+    Raises:
+        LockedError, NoAnswerError: as ``judge_nodes`` and ``trip_circuit_breaker``.
+    """
+    notes = judge_nodes(run)
+    trip_circuit_breaker(run)
+    return notes
+
+
+def next_plans(run: Run, options: FollowOptions) -> Iterator[Plan]:
+    """Iterate over the given plan, a plan of the waiting slices and one of the failed slices.
+
+    Queue the slices of each plan before the next one is made.
+    """
     if options.plan:
         yield options.plan
     waiting = run.statuses.state_counts().get(State.WAITING, 0)
     if options.submit_waiting and waiting > len(run.journal_state.queue):
-        wait_for_doubts(run)
+        settle_doubts(run)
         yield make_plan(run, Choice(choose_waiting(None)(run)))
     if not options.resubmit_failed or run.journal_state.held:
         return
     if find_repairs(run).due:
-        wait_for_doubts(run)
+        settle_doubts(run)
         yield make_plan(run, *find_repairs(run).due)
 
 

@@ -127,7 +127,7 @@ def _submit_queued(run: Run, verb: str, outcome: SubmitOutcome) -> None:
                 return
             outcome.share_free_soon = spare is not None and _drains(run)
             queue_capacity = queue_capacity or run.engine.queue_capacity(script.request.verify())
-            bounds, outcome.wait_reason = _bounds(run, queue_capacity, submitted, spare)
+            bounds, outcome.wait_reason = next_bounds(run, queue_capacity, submitted, spare)
             if bounds is None:
                 return
             submitted += _submit_next(run, script, queue, bounds, outcome)
@@ -163,10 +163,17 @@ def _submit_next(
     return len(planned.batch.array)
 
 
-def _bounds(
+def next_bounds(
     run: Run, queue_capacity: QueueCapacity, submitted: int, spare: int | None
 ) -> tuple[SubmissionBounds | None, str]:
-    """Return the maximum size of the next submission; or None, and the reason if none fits."""
+    """Return the maximum size of the next submission; or None, and the reason if none fits.
+
+    Args:
+        run: the run.
+        queue_capacity: the room before this step.
+        submitted: the tasks that were submitted in this step.
+        spare: the tasks that the next submission may run at once; None for no throttle.
+    """
     if spare == 0:
         return None, "throttle reached"
     most = min(queue_capacity.max_array_size, queue_capacity.max_tasks_per_array)

@@ -30,6 +30,7 @@ from slurmslice.cli.options.new_run_options import (
 from slurmslice.cli.options.steward_options import parse_steward_sbatch
 from slurmslice.cli.output.console import emit_note, print_note
 from slurmslice.cli.output.live_progress import follow_live
+from slurmslice.cli.output.next_step import show_step
 from slurmslice.cli.output.preview import relative_path, show_preview
 from slurmslice.cli.output.preview_rules import note_all_done
 from slurmslice.cli.output.refresh import refresh
@@ -37,7 +38,6 @@ from slurmslice.cli.output.submissions import (
     change_max_failures,
     checked_plan,
     nothing_waits,
-    show_plan,
     use_new_environment,
 )
 from slurmslice.cli.output.unattended import note_steward_planned, start_unattended
@@ -124,7 +124,8 @@ def command(
     _record_repair(run, options, max_attempts)
     _record_cancel_rest(run, options)
     if run.directory.read_only and plan:
-        show_plan(run, plan, nothing_waits)
+        run.places_kept = int(unattended)
+        show_step(run, FollowOptions(plan=plan), nothing_waits)
         if unattended:
             note_steward_planned(run, steward)
         return 0
@@ -240,8 +241,7 @@ def _record_repair(run: Run, options: NewRunOptions, max_attempts: int | None) -
     before, wanted = repair_policy(run), _wanted_policy(run, options, max_attempts)
     if not wanted:
         return
-    if not run.directory.read_only:
-        record_policy(run, **wanted)
+    record_policy(run, **wanted)  # a dry run remembers it, and plans by it
     after = replace(before, **wanted)
     verb = "Would record" if run.directory.read_only else "Recorded"
     message = f"{verb} {after}; it was {before}."

@@ -136,7 +136,8 @@ def note_on_repairs(run: Run, to_continue: str) -> Note | None:
 
     Args:
         run: the run.
-        to_continue: the commands that go on with the run.
+        to_continue: the commands that go on with the run; empty if the command shows what it
+            would do itself.
     """
     policy = repair_policy(run)
     if policy.max_attempts == 1 or not run.statuses.rows_in(FAILED_STATES):
@@ -151,7 +152,7 @@ def note_on_repairs(run: Run, to_continue: str) -> Note | None:
     held = "not now, because the run is held: " if run.journal_state.held else ""
     lines += (f"  {keys} ({one.cause}): {held}again{_with(one.changes)}" for keys, one in due)
     lines += (f"  {keys} ({one.cause}): left, {one.reason}" for keys, one in left)
-    if due and not (run.journal_state.held or run.has_steward):
+    if due and to_continue and not (run.journal_state.held or run.has_steward):
         lines.append(f"To make the repairs: {to_continue}.")
     if any(one.reason == policy.limit_reason for one in repairs.left):
         more = f"slurmslice run {quote(run.record.name)} --max-attempts {policy.max_attempts + 1}"
