@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from slurmslice.actions.after_run import other_run
 from slurmslice.actions.resolve_doubts import FENCE_AFTER_S
-from slurmslice.actions.site_rules import switched_off
+from slurmslice.actions.site_rules import load_site_rules, read_site_rules, switched_off
 from slurmslice.engines.protocol import Engine
 from slurmslice.engines.stewards import StewardOrder, Stewards
 from slurmslice.errors import (
@@ -21,7 +21,14 @@ from slurmslice.errors import (
 )
 from slurmslice.plan.planned_submission import new_token
 from slurmslice.plan.run_script import script_request
-from slurmslice.policy.steward_wake import LEAST_PAUSE_S, NOTHING, Wake, make_wake, wake_for_job
+from slurmslice.policy.steward_wake import (
+    LEAST_PAUSE_S,
+    MAX_TERMS,
+    NOTHING,
+    Wake,
+    make_wake,
+    wake_for_job,
+)
 from slurmslice.run.identity import job_identity
 from slurmslice.run.run import Run
 from slurmslice.run.steward_folder import StewardFolder
@@ -81,11 +88,12 @@ def check_unattended(engine: Engine) -> None:
     """Refuse ``--unattended`` before anything is made, if it cannot be had.
 
     Raises:
-        BadInputError: the engine has no stewards, or the site allows none.
+        BadInputError: the engine has no stewards, or the site allows none, or its rules cannot be
+            read.
     """
     if engine.stewards is None:
         raise _needs_slurm()
-    if why := switched_off():
+    if why := switched_off(read_site_rules()):
         raise BadInputError(
             f"{why[0].upper()}{why[1:]}.",
             "Leave out --unattended, and keep this process alive; or call `slurmslice tick`.",
@@ -147,7 +155,7 @@ def wake_now(run: Run, pause_s: int = 0, *, soon: bool = False) -> Wake:
     shared = len(flying) > 1 and any(one.share is not None for one in flying)
     return make_wake(
         tasks, now=run.clock(), pause_s=pause_s, any_end=bool(run.journal_state.queue) or shared,
-        soon=soon or unlisted,
+        soon=soon or unlisted, most_terms=min(MAX_TERMS, run.site.terms),
     )  # fmt: skip
 
 
@@ -196,6 +204,7 @@ def submit_steward(run: Run, wake: Wake, options: ResourceRequest) -> StewardInP
     Raises:
         EngineError: as ``ensure_steward``.
     """
+    load_site_rules(run)
     StewardFolder(run.directory.path).prepare((templates_folder() / "steward.sh").read_bytes())
     refusals: list[SubmissionRejectedError] = []
     for place in _places(run, options):
@@ -235,7 +244,8 @@ def _how_to_go_on(run: Run) -> str:
 def _places(run: Run, options: ResourceRequest) -> Iterator[ResourceRequest]:
     """Yield the options that decide where the steward runs, the best first.
 
-    That is what the person typed; else the default partition; else that of the run.
+    That is what the person typed; else the default partition; else that of the run. What the site
+    says replaces it.
     """
     theirs = script_request(run)
     chosen = {name: theirs[name] for name in ("account", "partition", "qos") if name in theirs}
@@ -262,7 +272,8 @@ def _order(run: Run, token: str, name: str, place: ResourceRequest, wake: Wake) 
         "mem": f"{512 + len(run.table) // 500}M",
         "time": str(TIME_LIMIT_MIN),
     }
-    asked = ResourceRequest.of(own).overridden_by(place).overridden_by(dict(wake.options))
+    asked = ResourceRequest.of(own).overridden_by(place).overridden_by(run.site.steward_sbatch)
+    asked = asked.overridden_by(dict(wake.options))
     arguments = (str(run.directory.path), token, sys.executable)
     return StewardOrder(folder.script, arguments, asked, run.environ)
 

@@ -81,10 +81,11 @@ def _mail(
     to = run.record.request["mail-user"]
     settings = read_mail_settings()
     message = end_message(run, stopped, next_step)
-    if mail_by_job and not settings.smtp_host:
+    by_smtp = settings.smtp_host and "smtp" in run.site.mail
+    if mail_by_job and not by_smtp and run.site.may_mail_by_job:
         mail_by_job(message.subject, to)
     else:
-        send_mail(message, to, settings)
+        send_mail(message, to, settings, run.site.mail)
     return f"Mail to {to}: {message.subject}"
 
 

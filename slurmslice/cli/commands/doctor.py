@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from slurmslice.actions.open_run import choose_engine
-from slurmslice.actions.site_rules import switched_off
+from slurmslice.actions.site_rules import read_site_rules, switched_off
 from slurmslice.cli.options.common import SbatchCommand, engine_option, typed_words_and_request
 from slurmslice.cli.output.console import emit_note, print_line
 from slurmslice.cli.output.tables import Column, print_table
@@ -85,7 +85,7 @@ def _show_slurm(engine: SlurmEngine, request: ResourceRequest) -> int:
 def _site_rule() -> str:
     """Return what the site's file says against unattended runs; empty if nothing."""
     try:
-        return switched_off()
+        return switched_off(read_site_rules())
     except BadInputError as why:
         return f"no: {why.message}"
 

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable
 from typing import Any
 
 import click
 from click.core import ParameterSource
 
-from slurmslice import sbatch
 from slurmslice.cli.options.common import naming_setting
 from slurmslice.errors import BadInputError
-from slurmslice.sbatch.options import known_spellings
 from slurmslice.sbatch.resource_request import NO_REQUEST, ResourceRequest
-from slurmslice.sbatch.script_reader import parse_option_words
+from slurmslice.sbatch.typed_options import parse_typed_options
 
 STEWARD_OPTIONS: tuple[Callable[..., Any], ...] = (
     click.option(
@@ -73,13 +70,4 @@ def parse_sbatch_words(parameter: str, text: str) -> ResourceRequest:
     if not text:
         return NO_REQUEST
     with naming_setting(parameter):
-        try:
-            words = shlex.split(text)
-        except ValueError as why:
-            raise BadInputError(
-                f"{text!r}: a quote is not closed.", code="unclosed-quote", value=text
-            ) from why
-        given = parse_option_words(words, known_spellings())
-        options = [sbatch.check_option(name, value) for name, value in given]
-        sbatch.check_conflicts(options)
-    return ResourceRequest.of(options)
+        return parse_typed_options(text)
