@@ -30,9 +30,13 @@ def mail_way(settings: MailSettings, allowed: Collection[str] = MAIL_WAYS) -> st
         settings: the person's settings.
         allowed: the ways that the site allows.
     """
-    if settings.smtp_host and "smtp" in allowed:
-        return "smtp"
-    return "sendmail" if "sendmail" in allowed and _sendmail() else ""
+    return next(iter(mail_ways(settings, allowed)), "")
+
+
+def mail_ways(settings: MailSettings, allowed: Collection[str] = MAIL_WAYS) -> list[str]:
+    """List the ways of mail of this machine, the one that is used first; ``mail_way`` names it."""
+    there = {"smtp": bool(settings.smtp_host), "sendmail": _sendmail() is not None}
+    return [way for way, is_there in there.items() if is_there and way in allowed]
 
 
 def send_mail(
