@@ -3,7 +3,7 @@
 ::
 
     [site]
-    unattended = "off"              # or "steward", the default
+    unattended = "off"              # or "steward", "scrontab", "cron"
     max-attempts = 3
     contact = "hpc@example.org"     # shown to a user who meets a rule
 """
@@ -20,12 +20,13 @@ from slurmslice.errors import BadInputError
 from slurmslice.policy.budget import BUDGET_FORM, check_budget
 from slurmslice.run.run import Run
 from slurmslice.run.site_rules import MAIL_WAYS, NO_RULES, SiteRules
+from slurmslice.run.steward_record import BY_JOB, TABLES
 from slurmslice.sbatch.typed_options import parse_typed_options
 from slurmslice.sbatch.units import parse_duration, parse_memory
 from slurmslice.system.config_files import SITE_FILE
 from slurmslice.system.files import read_file
 
-_MODES = ("steward", "off")
+_MODES = (BY_JOB, *TABLES, "off")
 _TABLES = ("site", "mail")
 
 

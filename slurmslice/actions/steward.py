@@ -10,11 +10,13 @@ from dataclasses import dataclass, replace
 from slurmslice.actions.after_run import other_run
 from slurmslice.actions.resolve_doubts import FENCE_AFTER_S
 from slurmslice.actions.site_rules import load_site_rules, read_site_rules, switched_off
+from slurmslice.actions.table_line import choose_way, is_in_place, remove_line
 from slurmslice.engines.protocol import Engine
 from slurmslice.engines.stewards import StewardOrder, Stewards
 from slurmslice.errors import (
     BadInputError,
     EngineError,
+    NoAnswerError,
     SlurmsliceError,
     SubmissionRejectedError,
     SubmissionUnknownError,
@@ -84,8 +86,12 @@ def stewards_of(run: Run) -> Stewards:
     return run.engine.stewards
 
 
-def check_unattended(engine: Engine) -> None:
-    """Refuse ``--unattended`` before anything is made, if it cannot be had.
+def check_unattended(engine: Engine, way: str | None = None) -> str:
+    """Refuse ``--unattended`` before anything is made, if it cannot be had; return its way.
+
+    Args:
+        engine: the engine of the run.
+        way: the typed way (``--unattended-by``); empty or None if none was typed.
 
     Raises:
         BadInputError: the engine has no stewards, or the site allows none, or its rules cannot be
@@ -93,13 +99,15 @@ def check_unattended(engine: Engine) -> None:
     """
     if engine.stewards is None:
         raise _needs_slurm()
-    if why := switched_off(read_site_rules()):
+    rules = read_site_rules()
+    if why := switched_off(rules):
         raise BadInputError(
             f"{why[0].upper()}{why[1:]}.",
             "Leave out --unattended, and keep this process alive; or call `slurmslice tick`.",
             code="unattended-off",
             option="unattended",
         )
+    return choose_way(way or "", rules)
 
 
 def _needs_slurm() -> BadInputError:
@@ -183,7 +191,10 @@ def ensure_steward(run: Run, options: ResourceRequest = NO_REQUEST) -> StewardIn
     with run.directory.lock("run"):
         run.reload()
         steward = run.journal_state.steward
-        if steward and not steward.ended:
+        if steward and steward.is_line and not steward.ended:
+            remove_line(run, steward)
+            run.decide(StewardEnded(steward.token, "a job follows the run", run.clock()))
+        elif steward and not steward.ended:
             if not steward.job:
                 raise _unknown(run)
             report = look_at(run, steward)
@@ -316,6 +327,9 @@ def settle_doubt(run: Run) -> None:
             steward = run.journal_state.steward
             if steward is None or steward.job or steward.ended:
                 return
+            if steward.is_line:
+                _settle_line(run, steward)
+                return
             if job := find_steward(run):
                 run.decide(StewardSubmitted(steward.token, job, "found", run.clock()))
                 return
@@ -325,8 +339,29 @@ def settle_doubt(run: Run) -> None:
         run.engine.wait(1.0)
 
 
+def _settle_line(run: Run, steward: Steward) -> None:
+    """Find out if the line of a run was added; the caller was killed while it did that."""
+    if is_in_place(steward):
+        run.decide(StewardSubmitted(steward.token, steward.intent.way, "found", run.clock()))
+    else:
+        run.decide(StewardEnded(steward.token, NEVER_ARRIVED, run.clock()))
+
+
+def end_job(run: Run, reason: str) -> None:
+    """End the steward of a run if it is a job.
+
+    Raises:
+        EngineError: as ``end_steward``.
+    """
+    steward = run.journal_state.steward
+    if steward and not steward.is_line:
+        end_steward(run, reason)
+
+
 def end_steward(run: Run, reason: str) -> str:
     """End the steward of a run, if it has one; return its job id, else an empty text.
+
+    A line of a table is removed; its place is returned.
 
     Raises:
         EngineError: the engine did not answer, or refused it.
@@ -341,5 +376,9 @@ def end_steward(run: Run, reason: str) -> str:
         if steward is None or steward.ended:
             return ""
         run.decide(StewardEnded(steward.token, reason, run.clock()))
-        run.engine.cancel(job_of(steward), None)
+        if steward.is_line:
+            with contextlib.suppress(NoAnswerError):  # its next call removes it
+                remove_line(run, steward)
+        else:
+            run.engine.cancel(job_of(steward), None)
     return steward.job

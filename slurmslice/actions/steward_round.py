@@ -96,6 +96,33 @@ def do_round(run: Run, token: str, job: str) -> RoundResult:
     return result
 
 
+def do_line_round(run: Run, token: str) -> RoundResult | None:
+    """Do one round as the line of a table calls it; None if another call works now.
+
+    The caller has seen that the pause is over, and removes the line if the round ended it.
+
+    Raises:
+        EngineError: as ``do_round``.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(StewardFolder(run.directory.path).only_one())
+        except LockedError:
+            return None
+        run.reload()
+        steward = run.journal_state.steward
+        if steward is None or steward.token != token:
+            return RoundResult("the run has another steward")
+        if steward.ended:
+            return RoundResult(f"it has ended before ({steward.ended})")
+        load_site_rules(run)
+        way = steward.intent.way
+        off = switched_off(run.site)
+        if not off and run.site.unattended not in {"", way}:
+            off = f"this site allows unattended runs by {run.site.unattended} only"
+        return _end(run, token, steward.job, off) if off else _round(run, token, steward.job)
+
+
 def claim_place(run: Run, token: str, job: str) -> str:
     """Make this job the steward; return the reason if it may not be it, else an empty text."""
     with run.directory.lock("run"):
@@ -245,8 +272,12 @@ def _record(
     """Record a round, and return it with what to wait for next; ``soon`` as for ``wake_now``."""
     now = run.clock()
     pause_s = _next_pause_s(run, [*_rounds(run), Round(now, job, changed)])
+    steward = run.journal_state.steward
     try:
-        wake = wake_now(run, pause_s, soon=soon)
+        if steward and steward.is_line:  # no event wakes a line
+            wake = Wake(LEAST_PAUSE_S if soon else max(pause_s, LEAST_PAUSE_S))
+        else:
+            wake = wake_now(run, pause_s, soon=soon)
     except NoAnswerError as silence:
         wake, changed = Wake(max(pause_s, 600)), False
         result = RoundResult("", wake, result.accepted, result.polled, silence.message)

@@ -15,7 +15,8 @@ class SiteRules:
     """The ceilings of a site for whatever slurmslice does by itself. None: no ceiling.
 
     Attributes:
-        unattended: the way of unattended runs: ``steward``, or ``off`` for none.
+        unattended: the only way of unattended runs: ``steward``, ``scrontab``, ``cron``, or ``off``
+            for none; empty for any.
         steward_sbatch: sbatch's options of a steward's job; they replace those of a person.
         min_pause_s: the least pause between two rounds, seconds.
         rounds_per_day: the most rounds of a run in a day.
@@ -32,7 +33,7 @@ class SiteRules:
         fault: the reason if the rules cannot be read: then nothing is done by itself.
     """
 
-    unattended: str = "steward"
+    unattended: str = ""
     steward_sbatch: ResourceRequest = NO_REQUEST
     min_pause_s: int = 0
     rounds_per_day: int = 48

@@ -86,6 +86,7 @@ def command(
     new_env: bool,
     include_nodes: tuple[str, ...],
     unattended: bool,
+    unattended_by: str | None,
     steward_sbatch: str,
 ) -> int:
     """Submit slices, follow them until all have ended, and report.
@@ -105,7 +106,7 @@ def command(
         limit = run.max_failures if options.max_failures is None else options.max_failures
         options.refuse_cancel_without_limit(limit)
         if unattended:
-            check_unattended(run.engine)
+            check_unattended(run.engine, unattended_by)
         if new_env:
             use_new_environment(run)
         for node in include_nodes:
@@ -115,10 +116,11 @@ def command(
         _go_on_without_other(run, options)
         plan: Plan | None = _plan(run, options.sbatch)
     else:
-        opened = _open_new(options, max_attempts, dry_run=dry_run, unattended=unattended)
+        way = (unattended_by or "") if unattended else None
+        opened = _open_new(options, max_attempts, dry_run=dry_run, unattended=way)
         if opened is None:
             if unattended:
-                note_steward_planned(None, steward)
+                note_steward_planned(None, steward, unattended_by)
             return 0
         run, plan = opened
     _record_repair(run, options, max_attempts)
@@ -127,17 +129,23 @@ def command(
         run.places_kept = int(unattended)
         show_step(run, FollowOptions(plan=plan), nothing_waits)
         if unattended:
-            note_steward_planned(run, steward)
+            note_steward_planned(run, steward, unattended_by)
         return 0
     if unattended:
-        return start_unattended(run, plan, steward)
+        return start_unattended(run, plan, steward, unattended_by)
     return follow_live(run, FollowOptions(interval=interval, plan=plan))
 
 
 def _open_new(
-    options: NewRunOptions, max_attempts: int | None, *, dry_run: bool, unattended: bool
+    options: NewRunOptions, max_attempts: int | None, *, dry_run: bool, unattended: str | None
 ) -> tuple[Run, Plan | None] | None:
     """Create the described run, or open it if it exists.
+
+    Args:
+        options: the options of the run.
+        max_attempts: the typed number; None if none was typed.
+        dry_run: create nothing.
+        unattended: the typed way of an unattended run, or an empty text; None: it is attended.
 
     Returns:
         the run and what to submit first; None if a dry run created nothing.
@@ -158,8 +166,8 @@ def _open_new(
     if new.spec.after:
         check_after(Path(new.spec.after), path)
     engine = choose_engine(options.engine, path)
-    if unattended:
-        check_unattended(engine)
+    if unattended is not None:
+        check_unattended(engine, unattended)
     record, silence = make_record(new, engine)
     same, replaced = find_existing(path, record, engine)
     if same:

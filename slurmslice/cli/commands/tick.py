@@ -11,6 +11,7 @@ from slurmslice.cli.options import locate_run
 from slurmslice.cli.options.common import dry_run_option, exit_code_option, run_argument
 from slurmslice.cli.output.console import emit_note, print_note
 from slurmslice.cli.output.end_notice import tell_end
+from slurmslice.cli.output.line_round import tick_by_line
 from slurmslice.cli.output.next_step import nothing_now, show_step
 from slurmslice.cli.output.preview import print_accepted
 from slurmslice.cli.output.progress_line import progress_line
@@ -24,7 +25,8 @@ from slurmslice.run.run import Run
 @run_argument
 @exit_code_option
 @dry_run_option
-def command(run_name: str | None, set_exit_code: bool, dry_run: bool) -> int:
+@click.option("--by", metavar="TOKEN", hidden=True, help="The line of a table calls this.")
+def command(run_name: str | None, set_exit_code: bool, dry_run: bool, by: str | None) -> int:
     """Do one step and end: poll, submit queued slices as there is room.
 
     Failed slices are repaired by the recorded policy (`run --retry`). In an unattended run it does
@@ -32,6 +34,9 @@ def command(run_name: str | None, set_exit_code: bool, dry_run: bool) -> int:
     time: no slice is submitted twice.
     """
     directory = locate_run.find_run(run_name, changing=True)
+    if by:
+        tick_by_line(directory, by)
+        return 0
     run = open_run(directory, changing=True, read_only=dry_run)
     if run.engine.runs_in_process and not run.finished:
         raise BadInputError(
