@@ -69,8 +69,10 @@ def note_line(run: Run, found: LineInPlace) -> None:
         f"{place} {follows}: it looks after {EVERY_MIN} minutes or later, and is removed at the "
         f"end. To look: slurmslice status {name}. To end all: slurmslice cancel {name}"
     )
-    code = "line-added" if found.is_new else "steward-there"
-    emit_note(code, message, way=steward.intent.way, place=steward.job)
+    if found.is_new:
+        emit_note("line-added", message, way=steward.intent.way, place=steward.job)
+    else:
+        emit_note("steward-there", message, job=steward.job)
 
 
 def note_steward(run: Run, found: StewardInPlace, options: ResourceRequest) -> None:
