@@ -119,7 +119,7 @@ def ensure_line(run: Run, way: str) -> LineInPlace:
         run.decide(StewardIntent(token, "", run.clock(), NO_REQUEST, way))
         folder = StewardFolder(run.directory.path)
         folder.write_line_script("\n".join(_script(run, folder, token)) + "\n")
-        lines = "\n".join(_lines(way, command, run.site.steward_sbatch)) + "\n"
+        lines = "\n".join(_lines(run, way, command)) + "\n"
         data = lines.encode("utf-8", "surrogateescape")
         try:
             change_table(TABLES[way], lambda table: with_block(table, token, data))
@@ -179,11 +179,17 @@ def _command(run: Run) -> str:
     return f"test ! -e {script} || /bin/bash {script}"  # quiet if the run was removed
 
 
-def _lines(way: str, command: str, options: ResourceRequest) -> Iterator[str]:
+def _lines(run: Run, way: str, command: str) -> Iterator[str]:
     """Yield the lines of the block. Each ``#SCRON`` line is about the next entry: scrontab(1)."""
     if way == "scrontab":
-        own = {"time": "15", "ntasks": "1", "mem": "512M", "output": "/dev/null"}
-        asked = ResourceRequest.of(own).overridden_by(options)
+        own = {
+            "job-name": f"{run.record.name}-line",
+            "time": "15",
+            "ntasks": "1",
+            "mem": f"{512 + len(run.table) // 500}M",
+            "output": "/dev/null",
+        }
+        asked = ResourceRequest.of(own).overridden_by(run.site.steward_sbatch)
         yield from (f"#SCRON {word}" for word in asked.to_argv())
     yield f"*/{EVERY_MIN} * * * * {command}"
 

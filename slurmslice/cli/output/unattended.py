@@ -115,10 +115,18 @@ def _what_it_does(report: StewardReport) -> str:
         return f"{job}, but its state is not known: {report.why}."
     if report.state == "runs":
         return f"{job}, and looks at it now."
+    if report.way in TABLES:
+        return f"{job}. It looks next {_next_call(report.not_before)}."
     starts = f", not before {local_time(report.not_before)}" if report.not_before else ""
     waits_for = (report.last and report.last.waits_for) or "a slice fails or a job has ended"
     held = " It is held: scontrol release lets it go on." if "Held" in report.why else ""
     return f"{job}. It looks next when {waits_for}{starts}.{held}"
+
+
+def _next_call(not_before: float | None) -> str:
+    """Describe the next round of a line."""
+    later = not_before is not None and not_before > time.time()
+    return f"after {local_time(not_before or 0)}" if later else f"within {EVERY_MIN} minutes"
 
 
 def local_time(at: float) -> str:
