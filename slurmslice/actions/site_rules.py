@@ -212,9 +212,16 @@ def load_site_rules(run: Run) -> None:
     run.site = rules_in_force()
 
 
-def switched_off(rules: SiteRules) -> str:
-    """Return why a site allows no unattended runs, for a person; empty if it allows them."""
-    if rules.unattended != "off":
-        return ""
+def switched_off(rules: SiteRules, way: str = "") -> str:
+    """Return why a site allows no unattended runs, for a person; empty if it allows them.
+
+    Args:
+        rules: the rules of the site.
+        way: the way in which a run is followed; empty: any.
+    """
     contact = f"; contact: {rules.contact}" if rules.contact else ""
-    return f"this site has switched unattended runs off ({SITE_FILE}{contact})"
+    if rules.unattended == "off":
+        return f"this site has switched unattended runs off ({SITE_FILE}{contact})"
+    if way and rules.unattended not in {"", way}:
+        return f"this site allows unattended runs by {rules.unattended} only ({SITE_FILE}{contact})"
+    return ""

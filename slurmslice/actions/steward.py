@@ -192,8 +192,7 @@ def ensure_steward(run: Run, options: ResourceRequest = NO_REQUEST) -> StewardIn
         run.reload()
         steward = run.journal_state.steward
         if steward and steward.is_line and not steward.ended:
-            remove_line(run, steward)
-            run.decide(StewardEnded(steward.token, "a job follows the run", run.clock()))
+            _end_line(run, steward, "a job follows the run")
         elif steward and not steward.ended:
             if not steward.job:
                 raise _unknown(run)
@@ -347,6 +346,13 @@ def _settle_line(run: Run, steward: Steward) -> None:
         run.decide(StewardEnded(steward.token, NEVER_ARRIVED, run.clock()))
 
 
+def _end_line(run: Run, steward: Steward, reason: str) -> None:
+    """End a line and remove it. If that is not possible from here, its next call removes it."""
+    run.decide(StewardEnded(steward.token, reason, run.clock()))
+    with contextlib.suppress(NoAnswerError):
+        remove_line(run, steward)
+
+
 def end_job(run: Run, reason: str) -> None:
     """End the steward of a run if it is a job.
 
@@ -375,10 +381,9 @@ def end_steward(run: Run, reason: str) -> str:
         steward = run.journal_state.steward
         if steward is None or steward.ended:
             return ""
-        run.decide(StewardEnded(steward.token, reason, run.clock()))
         if steward.is_line:
-            with contextlib.suppress(NoAnswerError):  # its next call removes it
-                remove_line(run, steward)
+            _end_line(run, steward, reason)
         else:
+            run.decide(StewardEnded(steward.token, reason, run.clock()))
             run.engine.cancel(job_of(steward), None)
     return steward.job

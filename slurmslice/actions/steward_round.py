@@ -36,7 +36,7 @@ from slurmslice.policy.steward_rounds import next_pause_s
 from slurmslice.policy.steward_wake import LEAST_PAUSE_S, NOTHING, Wake
 from slurmslice.run.run import Run
 from slurmslice.run.steward_folder import StewardFolder
-from slurmslice.run.steward_record import Round, Steward, StewardEnded, StewardSubmitted
+from slurmslice.run.steward_record import BY_JOB, Round, Steward, StewardEnded, StewardSubmitted
 from slurmslice.status.states import State
 
 TRY_FOR_S = 300.0
@@ -88,7 +88,7 @@ def do_round(run: Run, token: str, job: str) -> RoundResult:
         folder.write_next("end")
         return RoundResult(refusal)
     load_site_rules(run)
-    if off := switched_off(run.site):
+    if off := switched_off(run.site, BY_JOB):
         result = _end(run, token, job, off)
     else:
         result = _round(run, token, job)
@@ -116,10 +116,7 @@ def do_line_round(run: Run, token: str) -> RoundResult | None:
         if steward.ended:
             return RoundResult(f"it has ended before ({steward.ended})")
         load_site_rules(run)
-        way = steward.intent.way
-        off = switched_off(run.site)
-        if not off and run.site.unattended not in {"", way}:
-            off = f"this site allows unattended runs by {run.site.unattended} only"
+        off = switched_off(run.site, steward.intent.way)
         return _end(run, token, steward.job, off) if off else _round(run, token, steward.job)
 
 

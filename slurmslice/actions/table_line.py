@@ -94,7 +94,13 @@ def is_in_place(steward: Steward) -> bool:
         NoAnswerError: the table cannot be read, or it is another machine's.
     """
     if steward.job and steward.job != place_of(steward.intent.way):
-        raise NoAnswerError(f"its line is in the crontab of {steward.job.partition('@')[2]}")
+        machine = steward.job.partition("@")[2]
+        raise NoAnswerError(
+            f"the line of this run is in the crontab of {machine}",
+            f"Go to {machine}, or end it there first: slurmslice cancel",
+            code="no-user-table",
+            machine=machine,
+        )
     return has_block(read_table(TABLES[steward.intent.way]), steward.token)
 
 

@@ -81,7 +81,7 @@ def _state(run: Run, steward: Steward) -> tuple[str, str]:
     if steward.ended:
         return "ended", steward.ended
     if steward.is_line:
-        return _line_state(steward)
+        return _line_state(run, steward)
     if not steward.job:
         return "unknown", "it is not known if Slurm accepted it"
     try:
@@ -93,7 +93,9 @@ def _state(run: Run, steward: Steward) -> tuple[str, str]:
     return _slurm_state(report)
 
 
-def _line_state(steward: Steward) -> tuple[str, str]:
+def _line_state(run: Run, steward: Steward) -> tuple[str, str]:
+    if run.directory.foreign_owner is not None:
+        return "unknown", "its line is another user's"
     try:
         there = is_in_place(steward)
     except NoAnswerError as silence:

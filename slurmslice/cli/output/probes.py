@@ -11,6 +11,7 @@ from slurmslice.actions.site_rules import read_site_rules, rules_in_force, switc
 from slurmslice.cli.output.console import emit_note, print_line
 from slurmslice.engines.protocol import Engine
 from slurmslice.errors import BadInputError, SlurmsliceError
+from slurmslice.run.steward_record import TABLES
 from slurmslice.sbatch.resource_request import NO_REQUEST, ResourceRequest
 
 _PROBE_OPTIONS = {"account", "partition", "qos", "reservation", "constraint"}
@@ -31,7 +32,9 @@ def show_automation(steward: str, scrontab: str) -> None:
 def _site_rule() -> str:
     """Return what the site's file says against unattended runs; empty if nothing."""
     try:
-        return switched_off(read_site_rules())
+        rules = read_site_rules()
+        only = f"by {rules.unattended} only (the site's rule)" if rules.unattended else ""
+        return switched_off(rules) or (only if rules.unattended in TABLES else "")
     except BadInputError as why:
         return f"no: {why.message}"
 

@@ -253,6 +253,17 @@ def lose_node(engine: FakeEngine) -> None:
     engine.end("100", 0, State.NODE_FAIL, node="n3", started_at=now - 9, ended_at=now)
 
 
+def test_a_job_ends_if_the_site_allows_another_way_only(
+    site_file: Path, new_run: Callable[..., Run], engine: FakeEngine, clock: Clock
+) -> None:
+    """At its next round."""
+    run = new_run("0-2")
+    steward = ensure_steward(run).steward
+    site(site_file, 'unattended = "cron"')
+    assert "cron" in do_round(run, steward.token, steward.job).ended
+    assert not engine.jobs
+
+
 # -- nodes and mail ----------------------------------------------------------------------------
 
 

@@ -225,6 +225,8 @@ def test_another_machine_cannot_see_a_crontab(
         elsewhere.setattr("socket.gethostname", lambda: "login9")
         elsewhere.setenv("PATH", "/usr/bin:/bin")
         assert typed.json("status", "x")["steward"]["state"] == "unknown"
+        typed("run", "x", "--unattended")
+        assert (typed.code, typed.error) == (2, "no-user-table")
         typed("cancel", "x")
         assert typed.code == 0
     assert (tables / "crontab.table").exists()
