@@ -9,12 +9,11 @@ from dataclasses import dataclass, replace
 
 from slurmslice.actions.after_run import other_run
 from slurmslice.actions.resolve_doubts import FENCE_AFTER_S
-from slurmslice.actions.site_rules import load_site_rules, read_site_rules, switched_off
-from slurmslice.actions.table_line import choose_way, is_in_place, remove_line
-from slurmslice.engines.protocol import Engine
+from slurmslice.actions.site_rules import load_site_rules
+from slurmslice.actions.table_line import is_in_place, remove_line
+from slurmslice.actions.unattended_way import needs_slurm
 from slurmslice.engines.stewards import StewardOrder, Stewards
 from slurmslice.errors import (
-    BadInputError,
     EngineError,
     NoAnswerError,
     SlurmsliceError,
@@ -82,41 +81,8 @@ def stewards_of(run: Run) -> Stewards:
         BadInputError: the engine has none.
     """
     if run.engine.stewards is None:
-        raise _needs_slurm()
+        raise needs_slurm()
     return run.engine.stewards
-
-
-def check_unattended(engine: Engine, way: str | None = None) -> str:
-    """Refuse ``--unattended`` before anything is made, if it cannot be had; return its way.
-
-    Args:
-        engine: the engine of the run.
-        way: the typed way (``--unattended-by``); empty or None if none was typed.
-
-    Raises:
-        BadInputError: the engine has no stewards, or the site allows none, or its rules cannot be
-            read.
-    """
-    if engine.stewards is None:
-        raise _needs_slurm()
-    rules = read_site_rules()
-    if why := switched_off(rules):
-        raise BadInputError(
-            f"{why[0].upper()}{why[1:]}.",
-            "Leave out --unattended, and keep this process alive; or call `slurmslice tick`.",
-            code="unattended-off",
-            option="unattended",
-        )
-    return choose_way(way or "", rules)
-
-
-def _needs_slurm() -> BadInputError:
-    return BadInputError(
-        "--unattended needs Slurm: on this machine, slices run only while a process follows them.",
-        "Leave out --unattended, and keep this process alive: nohup slurmslice run … &",
-        code="slurm-only",
-        option="unattended",
-    )
 
 
 def job_of(steward: Steward) -> JobIdentity:

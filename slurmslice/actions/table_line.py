@@ -6,7 +6,6 @@ It stands for a steward where a job cannot put itself back. It calls ``tick RUN 
 from __future__ import annotations
 
 import contextlib
-import shutil
 import socket
 import sys
 from collections.abc import Iterator
@@ -15,10 +14,8 @@ from dataclasses import dataclass
 from slurmslice.errors import BadInputError, NoAnswerError
 from slurmslice.plan.planned_submission import new_token
 from slurmslice.run.run import Run
-from slurmslice.run.site_rules import SiteRules
 from slurmslice.run.steward_folder import StewardFolder
 from slurmslice.run.steward_record import (
-    BY_JOB,
     TABLES,
     Steward,
     StewardEnded,
@@ -41,32 +38,6 @@ EVERY_MIN = 5
 
 _OWN_JOB = ("SLURM_", "SRUN_")
 _OF_CLUSTER = frozenset({"SLURM_CONF", "SLURM_CLUSTERS", "SLURM_JWT"})
-
-
-def choose_way(typed: str, rules: SiteRules) -> str:
-    """Return the way of an unattended run: that of the site, else the typed one, else a steward.
-
-    Raises:
-        BadInputError: the site allows another way only (``way-not-allowed``), or the program of
-            the way is not on PATH (``no-user-table``).
-    """
-    way = rules.unattended or typed or BY_JOB
-    if typed and typed != way:
-        raise BadInputError(
-            f"This site allows unattended runs by {way} only.",
-            f"Leave out --unattended-by {typed}.",
-            code="way-not-allowed",
-            way=way,
-            typed=typed,
-        )
-    if way in TABLES and shutil.which(TABLES[way]) is None:
-        raise BadInputError(
-            f"There is no {TABLES[way]} on this machine.",
-            "`slurmslice doctor` shows the other ways.",
-            code="no-user-table",
-            program=TABLES[way],
-        )
-    return way
 
 
 @dataclass(frozen=True, slots=True)

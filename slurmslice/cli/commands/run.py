@@ -14,8 +14,8 @@ from slurmslice.actions.create import make_record
 from slurmslice.actions.follow import FollowOptions, record_policy
 from slurmslice.actions.judge_nodes import include_node
 from slurmslice.actions.open_run import choose_engine, open_run
-from slurmslice.actions.steward import check_unattended
 from slurmslice.actions.submit import choose_waiting, find_requeued_before
+from slurmslice.actions.unattended_way import check_unattended
 from slurmslice.cli.commands.new_run import create_or_replace_run, find_existing
 from slurmslice.cli.options import locate_run
 from slurmslice.cli.options.command_words import WordsCommand, guess_mistake

@@ -8,8 +8,8 @@ import click
 
 from slurmslice.actions.after_run import follow_other
 from slurmslice.actions.open_run import open_run
-from slurmslice.actions.steward import check_unattended
 from slurmslice.actions.submit import ChooseRows, choose_waiting, find_requeued_before
+from slurmslice.actions.unattended_way import check_unattended
 from slurmslice.cli.options import locate_run
 from slurmslice.cli.options.common import (
     ChangingCommand,

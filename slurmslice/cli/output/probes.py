@@ -24,7 +24,7 @@ def show_automation(steward: str, scrontab: str) -> None:
         steward: what the cluster's settings tell about stewards.
         scrontab: what they tell about scrontab.
     """
-    print_line(f"unattended runs (--unattended): {_site_rule() or steward}")
+    print_line(f"unattended runs (--unattended): {_site_rule() or f'by a steward: {steward}'}")
     cron = "there" if shutil.which("crontab") else "not on PATH"
     print_line(f"other ways: scrontab {scrontab}; crontab {cron}")
 

@@ -7,8 +7,9 @@ import time
 from slurmslice.actions.follow import FollowOptions, follow_step, is_done
 from slurmslice.actions.poll import poll
 from slurmslice.actions.site_rules import read_site_rules
-from slurmslice.actions.steward import StewardInPlace, check_unattended, end_job, ensure_steward
-from slurmslice.actions.table_line import EVERY_MIN, LineInPlace, choose_way, ensure_line
+from slurmslice.actions.steward import StewardInPlace, end_job, ensure_steward
+from slurmslice.actions.table_line import EVERY_MIN, LineInPlace, ensure_line
+from slurmslice.actions.unattended_way import check_unattended, choose_way
 from slurmslice.cli.output.console import emit_note, print_note
 from slurmslice.cli.output.preview import print_accepted
 from slurmslice.cli.output.summary import notes_on_silence, print_summary, run_exit_code

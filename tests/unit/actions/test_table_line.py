@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from slurmslice.cli.output.probes import show_automation
 from slurmslice.errors import NoAnswerError
 from slurmslice.run.directory import RunDirectory
 from slurmslice.run.journal import Event
@@ -309,3 +310,29 @@ def test_a_dry_run_adds_no_line(typed: Typed, engine: FakeEngine, tables: Path) 
     typed(*LINE, *BY_CRON, "--dry-run", *COMMAND)
     assert typed.noted("would-add-line") == [{"way": "cron"}]
     assert not (tables / "crontab.table").exists()
+
+
+def test_the_settings_choose_the_way(typed: Typed, engine: FakeEngine, tables: Path) -> None:
+    """A user's own file has it once for all runs."""
+    (typed.folder / "slurmslice.toml").write_text(
+        '[policy]\nunattended = true\nunattended-by = "scrontab"\n'
+    )
+    typed(*LINE, *COMMAND)
+    assert typed.noted("line-added")[0]["way"] == "scrontab"
+    assert (tables / "scrontab.table").exists()
+
+
+def test_doctor_tells_the_way_and_why(
+    site_file: Path, typed: Typed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The site's rule counts more than Slurm's settings; a file that cannot be read says no."""
+    monkeypatch.setattr("slurmslice.cli.output.probes.shutil.which", lambda name: None)
+    for text, word in (
+        ("", "AllocNodes"),
+        ("unattended = 'cron'", "cron"),
+        ("unatended = 1", "no"),
+    ):
+        site_file.write_text(f"[site]\n{text}\n")
+        show_automation("possible (AllocNodes)", "is switched off")
+        said = typed.capture.readouterr().out.splitlines()[0].partition(": ")[2]
+        assert word in said.replace(",", " ").replace(":", " ").split() or f"({word})" in said
