@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import difflib
 import shlex
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -134,7 +133,10 @@ def read_site_rules() -> SiteRules:
             (``unknown-key``), or a value of another form (``bad-value``).
     """
     try:
-        tree = tomllib.loads(read_file(SITE_FILE).decode("utf-8-sig"))
+        data = read_file(SITE_FILE)
+        import tomllib
+
+        tree = tomllib.loads(data.decode("utf-8-sig"))
     except FileNotFoundError:
         return NO_RULES
     except (OSError, ValueError, RecursionError) as why:
