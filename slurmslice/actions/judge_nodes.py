@@ -176,6 +176,8 @@ def _most_excluded(run: Run) -> int:
         nodes = run.engine.limits(request.verify()).nodes
     except SlurmsliceError:
         pass
+    if run.site.fault:
+        return 0
     most = most_excluded(nodes, len(excluded_by_person(request)))
     return most if run.site.exclude_nodes is None else min(most, run.site.exclude_nodes)
 

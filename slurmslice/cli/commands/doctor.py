@@ -68,7 +68,7 @@ def command(engine: str, mail: bool, probe: bool) -> int:
     if probe:
         good = show_probe(chosen, typed, address(typed) if by_job else "")
     if mail:
-        good = show_mail(typed, by_job=by_job) and good
+        good = show_mail(chosen, typed, by_job=by_job) and good
     return 0 if good else 1
 
 

@@ -92,10 +92,11 @@ def _print_probe(probe: Probe) -> None:
     print_line(f"  so: {verdict}")
 
 
-def show_mail(request: ResourceRequest, *, by_job: bool) -> bool:
+def show_mail(engine: Engine, request: ResourceRequest, *, by_job: bool) -> bool:
     """Send a test mail by each way that would be used, print what happened; False if one failed.
 
     Args:
+        engine: the engine; only a cluster has mail of its own.
         request: the typed options; ``--mail-user`` is the address, else the person's own.
         by_job: Slurm mails the end of a probe.
     """
@@ -113,7 +114,9 @@ def show_mail(request: ResourceRequest, *, by_job: bool) -> bool:
             print_line(f"mail by {way}: failed: {why.message}")
         else:
             print_line(f"mail by {way}: accepted for {to}; look if it arrives")
-    _print_slurm_way(to, smtp=bool(settings.smtp_host), allowed=site.may_mail_by_job, by_job=by_job)
+    if engine.stewards is not None:
+        smtp = bool(settings.smtp_host)
+        _print_slurm_way(to, smtp=smtp, allowed=site.may_mail_by_job, by_job=by_job)
     return good
 
 

@@ -340,3 +340,24 @@ def test_a_way_that_the_site_does_not_allow_is_not_used() -> None:
     with pytest.raises(MailError) as caught:
         send_mail(EndMessage("s", "t"), "ada@lab", server, ("slurm",))
     assert "slurm" in caught.value.message
+
+
+@pytest.mark.usefixtures("interrupted")
+def test_without_readable_rules_nothing_is_mailed_and_no_node_excluded(
+    site_file: Path, typed: Typed, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The mail is sent by the next command that can read them."""
+    sent: list[object] = []
+    monkeypatch.setattr("slurmslice.notify.notify_end.send_mail", lambda *given: sent.append(given))
+    typed(*LINE, "--mail", "--mail-user", "ada@lab", *COMMAND)
+    lose_node(engine)
+    for index in (1, 2):
+        engine.end("100", index, State.COMPLETED)
+    site(site_file, "max-atempts = 1")
+    typed("tick", "x")
+    assert not sent
+    assert not typed.noted("node-excluded")
+    assert [one["way"] for one in typed.noted("end-not-told")] == ["mail"]
+    site_file.unlink()
+    typed("tick", "x")
+    assert len(sent) == 1
