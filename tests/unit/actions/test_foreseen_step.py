@@ -81,6 +81,7 @@ CASES: dict[str, tuple[tuple[str, ...], Setup, int]] = {
     "attempts used up": (("--max-attempts", "1"), by_cause, 0),
     "a budget that is too small": (("--retry", "--budget", "0.01x"), by_cause, 0),
     "a throttle": (("--retry", "--throttle", "25"), out_of_memory, 1),
+    "a throttle for two of three": (("--retry", "--throttle", "28"), by_cause, 2),
     "room for some": (("--retry",), little_room, 1),
     "room for none": (("--retry",), no_room, 0),
     "too many failures": (("--retry", "--max-failures", "1"), by_cause, 0),
@@ -114,6 +115,18 @@ def test_the_step_that_is_shown_is_the_step_that_is_done(
     assert len(done) == submissions
     left = typed.json("status", "x")["slices"]
     assert sum(one["slices"] for one in waiting) == sum(one["state"] == "WAITING" for one in left)
+
+
+def test_the_end_of_a_canary_is_foreseen(typed: Typed, engine: FakeEngine) -> None:
+    """The rest follows, and the comparison with its requests is shown."""
+    typed(*LINE, "--canary", "2", *COMMAND)
+    for index in list(engine.jobs["100"].tasks):  # an hour ago: its result is certain
+        times = {"started_at": time.time() - 3600, "ended_at": time.time() - 3590}
+        engine.end("100", index, State.COMPLETED, **times)
+    typed("tick", "x", "--dry-run")
+    assert [one["slices"] for one in typed.noted("canary-done")] == [2]
+    assert [one["slices"] for one in typed.noted("would-submit")] == [28]
+    assert len(engine.jobs) == 1
 
 
 def test_the_repairs_are_shown_with_their_causes_and_what_stays_failed(
