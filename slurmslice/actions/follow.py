@@ -182,9 +182,7 @@ def follow_step(run: Run, options: FollowOptions) -> SubmitOutcome:
     accepted: list[AcceptedSubmission] = []
     queued, notes = False, tuple[Note, ...]()
     try:
-        if options.submit_from_queue:
-            follow_other(run)
-        notes = judge(run)
+        notes = judge(run, options)
         for plan in next_plans(run, options):
             outcome = execute_plan(run, plan, "run")
             accepted += outcome.accepted
@@ -194,18 +192,20 @@ def follow_step(run: Run, options: FollowOptions) -> SubmitOutcome:
                 return replace(outcome, accepted=accepted, notes=notes)
         outcome = submit_queued(run, "run") if _submits_queued(run, options) else SubmitOutcome()
         notes += outcome.notes
-        notes += follow_then(run) if _drives_then(run, options) and not outcome.error else ()
+        notes += follow_then(run) if drives_then(run, options) and not outcome.error else ()
         return replace(outcome, accepted=accepted + outcome.accepted, queued=queued, notes=notes)
     except (LockedError, NoAnswerError) as why:
         return SubmitOutcome(accepted, why.message, error=why, queued=queued, notes=notes)
 
 
-def judge(run: Run) -> tuple[Note, ...]:
-    """Judge the nodes and apply the stop rules of a run; return notes on new decisions.
+def judge(run: Run, options: FollowOptions) -> tuple[Note, ...]:
+    """Look at the run before, judge the nodes, apply the stop rules; return notes on decisions.
 
     Raises:
         LockedError, NoAnswerError: as ``judge_nodes`` and ``trip_circuit_breaker``.
     """
+    if options.submit_from_queue:
+        follow_other(run)
     notes = judge_nodes(run)
     trip_circuit_breaker(run)
     return notes
@@ -235,7 +235,7 @@ def _submits_queued(run: Run, options: FollowOptions) -> bool:
     )
 
 
-def _drives_then(run: Run, options: FollowOptions) -> bool:
+def drives_then(run: Run, options: FollowOptions) -> bool:
     """Tell if these actions include the step after the run. On this machine only ``run`` has it."""
     here = run.engine.runs_in_process
     return options.submit_waiting if here else options.submit_from_queue
@@ -330,7 +330,7 @@ def is_done(run: Run, options: FollowOptions) -> bool:
     in_vain = run.waits_for_other and run.after_seen.failed
     if not options.submit_from_queue or in_vain or canary_phase(run) is CanaryPhase.FAILED:
         return not (run.submissions_in_flight() or run.journal_state.unconfirmed())
-    return is_over(run) if _drives_then(run, options) else slices_are_over(run)
+    return is_over(run) if drives_then(run, options) else slices_are_over(run)
 
 
 def seconds_since_submission(run: Run) -> float:

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from slurmslice.actions.canary import end_canary_if_done
-from slurmslice.actions.follow import FollowOptions, next_plans
+from slurmslice.actions.follow import FollowOptions, drives_then, next_plans
 from slurmslice.actions.submit import queue_plan
-from slurmslice.actions.submit_queued import next_bounds
+from slurmslice.actions.submit_queued import cannot_submit, next_bounds
 from slurmslice.actions.throttle import allocate_throttle
 from slurmslice.engines.protocol import QueueCapacity
 from slurmslice.errors import NoAnswerError
@@ -22,6 +22,7 @@ from slurmslice.plan.next_submission import next_submission
 from slurmslice.plan.plan import delay_notes
 from slurmslice.plan.planned_submission import PlannedSubmission, check_task_table, is_unsubmitted
 from slurmslice.plan.run_script import RunScript, read_script, script_array
+from slurmslice.plan.then_phase import ThenPhase, then_phase
 from slurmslice.run.run import Run
 
 
@@ -34,12 +35,14 @@ class ForeseenStep:
         waiting: the rows that would be queued and wait.
         wait_reason: the reason if some wait; else empty.
         notes: what delays the submissions, and decisions beside them.
+        runs_then: the step after the run would be started.
     """
 
     submissions: tuple[PlannedSubmission, ...]
     waiting: tuple[int, ...]
     wait_reason: str
     notes: tuple[Note, ...]
+    runs_then: bool = False
 
 
 def foresee_step(run: Run, options: FollowOptions) -> ForeseenStep:
@@ -57,8 +60,10 @@ def foresee_step(run: Run, options: FollowOptions) -> ForeseenStep:
     for plan in next_plans(run, options):
         queue_plan(run, plan, "run")
     run.record_returned_rows()
-    if run.journal_state.held or not run.journal_state.queue:
-        return ForeseenStep((), tuple(run.journal_state.queue), run.journal_state.held, notes)
+    wait_reason = cannot_submit(run)
+    if wait_reason or not run.journal_state.queue:
+        due = drives_then(run, options) and then_phase(run) is ThenPhase.DUE
+        return ForeseenStep((), tuple(run.journal_state.queue), wait_reason, notes, due)
     notes += end_canary_if_done(run)
     planner = _Planner(run)
     submissions = tuple(planner)

@@ -115,10 +115,10 @@ def _submit_queued(run: Run, verb: str, outcome: SubmitOutcome) -> None:
             script = read_script(run)
             spare = allocate_throttle(run, script.request)
             outcome.wait_reason = run.journal_state.held
-            if not run.journal_state.queue or outcome.wait_reason:
+            if not run.journal_state.queue:
                 return
-            if run.waits_for_other:
-                outcome.wait_reason = f"until the run {os.path.basename(run.record.after)} is done"
+            outcome.wait_reason = cannot_submit(run)
+            if outcome.wait_reason:
                 return
             outcome.notes += end_canary_if_done(run)
             queue = rows_to_submit(run, run.journal_state.queue)
@@ -131,6 +131,13 @@ def _submit_queued(run: Run, verb: str, outcome: SubmitOutcome) -> None:
             if bounds is None:
                 return
             submitted += _submit_next(run, script, queue, bounds, outcome)
+
+
+def cannot_submit(run: Run) -> str:
+    """Return why no queued slice may be submitted now; empty if one may, if it fits."""
+    if run.waits_for_other and not run.journal_state.held:
+        return f"until the run {os.path.basename(run.record.after)} is done"
+    return run.journal_state.held
 
 
 def _drains(run: Run) -> bool:

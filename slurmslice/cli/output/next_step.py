@@ -12,6 +12,7 @@ from slurmslice.cli.output.submissions import show_submissions
 from slurmslice.plan.repairs import repair_policy
 from slurmslice.reports.counts import count_text, key_ranges
 from slurmslice.run.run import Run
+from slurmslice.spec.run_spec import then_words
 from slurmslice.status.states import FAILED_STATES
 from slurmslice.system.shell_quoting import quote
 
@@ -24,7 +25,7 @@ def show_step(run: Run, options: FollowOptions, nothing: Callable[[Run], object]
         options: what the step does.
         nothing: prints that nothing would be submitted.
     """
-    for found in judge(run):
+    for found in judge(run, options):
         print_note(found)
     _show_repairs(run)
     step = foresee_step(run, options)
@@ -34,7 +35,11 @@ def show_step(run: Run, options: FollowOptions, nothing: Callable[[Run], object]
         return
     show_submissions(run, iter(step.submissions))
     _note_waiting(run, step.waiting, step.wait_reason)
-    if not (step.submissions or step.waiting):
+    if step.runs_then and run.record.then:
+        rule = run.record.then
+        message = f"Would run now: {then_words(rule)}"
+        emit_note("would-run-then", message, command=rule.command, **{"if": rule.condition})
+    elif not (step.submissions or step.waiting):
         nothing(run)
 
 

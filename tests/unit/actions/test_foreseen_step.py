@@ -184,3 +184,35 @@ def test_in_an_unattended_run_tick_does_what_the_steward_does(
     assert [one["keys"] for one in typed.noted("would-submit")] == ["1-2"]
     typed("tick", "x")
     assert [list(job.order.array) for job in engine.jobs.values()] == [[0], [1, 2]]
+
+
+@pytest.mark.parametrize("verb", ["tick", "run"])
+def test_the_step_afterwards_is_foreseen(
+    verb: str, typed: Typed, engine: FakeEngine, tmp_path: Path
+) -> None:
+    """When all is done and repaired, and not before; a dry run does not start it."""
+    typed(*LINE, "--then", "true", *COMMAND)
+    typed(verb, "x", "--dry-run")
+    assert not typed.noted("would-run-then")
+    for index in engine.jobs["100"].tasks:
+        times = {"started_at": time.time() - 3600, "ended_at": time.time() - 3590}
+        engine.end("100", index, State.COMPLETED, **times)
+    then = written(tmp_path)
+    typed(verb, "x", "--dry-run")
+    assert [one["command"] for one in typed.noted("would-run-then")] == ["true"]
+    assert written(tmp_path) == then
+
+
+def test_slices_that_wait_for_another_run_are_foreseen_to_wait(
+    typed: Typed, engine: FakeEngine
+) -> None:
+    """Until that one is done; then the dry run shows their submission."""
+    typed("run", "-a", "0", "--name", "first", *COMMAND)
+    typed(*LINE, "--after", "first", *COMMAND)
+    typed("tick", "x", "--dry-run")
+    assert [one["slices"] for one in typed.noted("would-wait")] == [30]
+    times = {"started_at": time.time() - 3600, "ended_at": time.time() - 3590}
+    engine.end("100", 0, State.COMPLETED, **times)
+    typed("tick", "x", "--dry-run")
+    assert [one["slices"] for one in typed.noted("would-submit")] == [30]
+    assert len(engine.jobs) == 1
