@@ -11,8 +11,7 @@ from slurmslice.actions.after_run import follow_other
 from slurmslice.actions.cancel import cancel_locked
 from slurmslice.actions.judge_nodes import judge_nodes
 from slurmslice.actions.poll import PollResult, poll
-from slurmslice.actions.resolve_doubts import wait_for_doubts
-from slurmslice.actions.submit import choose_waiting, execute_plan
+from slurmslice.actions.submit import choose_waiting, execute_plan, settle_doubts
 from slurmslice.actions.submit_queued import AcceptedSubmission, SubmitOutcome, submit_queued
 from slurmslice.actions.then_step import follow_then
 from slurmslice.errors import LockedError, NoAnswerError, TooManyTasksError
@@ -170,6 +169,11 @@ def is_unanswered(polled: PollResult, outcome: SubmitOutcome) -> bool:
     return bool(polled.no_answer_reasons) or not isinstance(outcome.error, TooManyTasksError | None)
 
 
+def tick_options(run: Run) -> FollowOptions:
+    """Return what ``tick`` does: what the steward of the run does, if it has one."""
+    return FollowOptions() if run.has_steward else TICK_OPTIONS
+
+
 def follow_step(run: Run, options: FollowOptions) -> SubmitOutcome:
     """Judge nodes; hold the rest after too many failures; queue slices; submit what fits.
 
@@ -178,11 +182,8 @@ def follow_step(run: Run, options: FollowOptions) -> SubmitOutcome:
     accepted: list[AcceptedSubmission] = []
     queued, notes = False, tuple[Note, ...]()
     try:
-        if options.submit_from_queue:
-            follow_other(run)
-        notes = judge_nodes(run)
-        trip_circuit_breaker(run)
-        for plan in _plans(run, options):
+        notes = judge(run, options)
+        for plan in next_plans(run, options):
             outcome = execute_plan(run, plan, "run")
             accepted += outcome.accepted
             notes += outcome.notes
@@ -191,24 +192,40 @@ def follow_step(run: Run, options: FollowOptions) -> SubmitOutcome:
                 return replace(outcome, accepted=accepted, notes=notes)
         outcome = submit_queued(run, "run") if _submits_queued(run, options) else SubmitOutcome()
         notes += outcome.notes
-        notes += follow_then(run) if _drives_then(run, options) and not outcome.error else ()
+        notes += follow_then(run) if drives_then(run, options) and not outcome.error else ()
         return replace(outcome, accepted=accepted + outcome.accepted, queued=queued, notes=notes)
     except (LockedError, NoAnswerError) as why:
         return SubmitOutcome(accepted, why.message, error=why, queued=queued, notes=notes)
 
 
-def _plans(run: Run, options: FollowOptions) -> Iterator[Plan]:
-    """Iterate over the given plan, a plan of the waiting slices and one of the failed slices."""
+def judge(run: Run, options: FollowOptions) -> tuple[Note, ...]:
+    """Look at the run before, judge the nodes, apply the stop rules; return notes on decisions.
+
+    Raises:
+        LockedError, NoAnswerError: as ``judge_nodes`` and ``trip_circuit_breaker``.
+    """
+    if options.submit_from_queue:
+        follow_other(run)
+    notes = judge_nodes(run)
+    trip_circuit_breaker(run)
+    return notes
+
+
+def next_plans(run: Run, options: FollowOptions) -> Iterator[Plan]:
+    """Iterate over the given plan, a plan of the waiting slices and one of the failed slices.
+
+    Queue the slices of each plan before the next one is made.
+    """
     if options.plan:
         yield options.plan
     waiting = run.statuses.state_counts().get(State.WAITING, 0)
     if options.submit_waiting and waiting > len(run.journal_state.queue):
-        wait_for_doubts(run)
+        settle_doubts(run)
         yield make_plan(run, Choice(choose_waiting(None)(run)))
     if not options.resubmit_failed or run.journal_state.held:
         return
     if find_repairs(run).due:
-        wait_for_doubts(run)
+        settle_doubts(run)
         yield make_plan(run, *find_repairs(run).due)
 
 
@@ -218,7 +235,7 @@ def _submits_queued(run: Run, options: FollowOptions) -> bool:
     )
 
 
-def _drives_then(run: Run, options: FollowOptions) -> bool:
+def drives_then(run: Run, options: FollowOptions) -> bool:
     """Tell if these actions include the step after the run. On this machine only ``run`` has it."""
     here = run.engine.runs_in_process
     return options.submit_waiting if here else options.submit_from_queue
@@ -313,7 +330,7 @@ def is_done(run: Run, options: FollowOptions) -> bool:
     in_vain = run.waits_for_other and run.after_seen.failed
     if not options.submit_from_queue or in_vain or canary_phase(run) is CanaryPhase.FAILED:
         return not (run.submissions_in_flight() or run.journal_state.unconfirmed())
-    return is_over(run) if _drives_then(run, options) else slices_are_over(run)
+    return is_over(run) if drives_then(run, options) else slices_are_over(run)
 
 
 def seconds_since_submission(run: Run) -> float:

@@ -11,6 +11,7 @@ from slurmslice.actions.log_cause import with_log_cause
 from slurmslice.actions.renamed import adopt_renamed
 from slurmslice.actions.requeued import requeued_statuses
 from slurmslice.actions.resolve_doubts import claimed_by_others, follow_claims, resolve_doubts
+from slurmslice.actions.site_rules import load_site_rules
 from slurmslice.actions.slice_evidence import (
     array_end_times,
     may_have_begun,
@@ -59,6 +60,7 @@ class PollResult:
 
 def poll(run: Run) -> PollResult:
     """Ask the engine once. It needs no lock: it records statuses only if the lock is free."""
+    load_site_rules(run)
     known = set(run.directory.unreadable_logs)
     result = _look_at_then(run, _poll(run))
     result = replace(result, notes=(*result.notes, *_notes_on_library(run)))

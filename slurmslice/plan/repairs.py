@@ -32,6 +32,7 @@ from slurmslice.policy.ladder import (
 from slurmslice.policy.repair_rules import Step, StepKind
 from slurmslice.run.run import Run
 from slurmslice.sbatch.resource_request import NO_REQUEST, ResourceRequest
+from slurmslice.sbatch.units import format_memory
 from slurmslice.spec.packing import task_request
 from slurmslice.status.states import FAILED_STATES, FINAL_STATES, State
 
@@ -60,6 +61,11 @@ def repair_policy(run: Run) -> RepairPolicy:
         budget=run.budget,
         allow_changed=run.allow_changed,
     )
+
+
+def policy_in_force(run: Run) -> RepairPolicy:
+    """Return the recorded policy of a run, within the rules of its site."""
+    return repair_policy(run).within(run.site.max_attempts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +107,9 @@ def find_repairs(run: Run) -> Repairs:
     A slice that a person cancelled may have failed before the cancel reached it: it is left.
     If the engine or the script cannot be read, the repair is decided without its limits.
     """
-    policy = repair_policy(run)
-    if policy.max_attempts == 1:
+    if repair_policy(run).max_attempts == 1:
         return Repairs()
+    policy = policy_in_force(run)
     held_by = run.journal_state.submission_of
     failed = run.statuses.rows_in(FAILED_STATES)
     if not failed:
@@ -113,6 +119,8 @@ def find_repairs(run: Run) -> Repairs:
     left: dict[tuple[str, str], list[int]] = {}
     for row in failed:
         cause, decision = decide(row)
+        if run.site.fault:
+            decision = Left(run.site.fault)
         if (held := held_by(row)) and row in held.cancelled:
             decision = Left("a person cancelled it")
         if isinstance(decision, Left):
@@ -123,7 +131,7 @@ def find_repairs(run: Run) -> Repairs:
     others = list[tuple[Choice, str]]()
     if choices and not (policy.allow_changed or run.same_code):  # --same-code refuses instead
         choices, others = divide_by_code(run, choices)
-    if policy.budget and choices:
+    if (policy.budget or run.site.budget) and choices:
         costs = AttemptCosts(run, decide.default_time)
         choices, beyond = divide_by_budget(run, choices, costs)
         others += beyond
@@ -143,7 +151,7 @@ class AttemptsLeft:
     """The further attempts of slices by the recorded policy of their run."""
 
     def __init__(self, run: Run) -> None:
-        self._run, self._policy, self._history = run, repair_policy(run), RepairHistory(run)
+        self._run, self._policy, self._history = run, policy_in_force(run), RepairHistory(run)
         self._repaired = frozenset(rows_to_repair(run))
 
     def of(self, row: int) -> int:
@@ -224,11 +232,18 @@ class _Decisions:
                 limits.max_time_s // rounds if limits and limits.max_time_s else None,
                 self._peaks(initial) if step.kind is StepKind.MORE_MEMORY else None,
                 None if run.engine.runs_in_process else node,
+                run.site.max_mem_mib // at_once if run.site.max_mem_mib else None,
             )
             changes = request_changes(step, had, bounds)
-            if not changes or isinstance(changes, Left):
+            if isinstance(changes, Left):
                 return changes
-            next_limits = self._limits(had.with_changes(changes))
+            wanted = had.with_changes(changes)
+            if bounds.site_mib and (wanted.mem_mib or 0) > bounds.site_mib:
+                most = format_memory(bounds.site_mib)
+                return Left(f"the site allows no repair with more memory than {most}")
+            if not changes:
+                return changes
+            next_limits = self._limits(wanted)
         except NoAnswerError:
             return dict(step.changes)  # the plan asks again
         except BadInputError as why:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 
@@ -57,6 +57,7 @@ class RepairPolicy:
         causes: the person's named causes.
         budget: the budget of automatic attempts, as typed; empty for none.
         allow_changed: a slice is repaired also if its code has changed.
+        attempts_of_site: the site allows no more attempts.
     """
 
     max_attempts: int = 1
@@ -65,10 +66,20 @@ class RepairPolicy:
     causes: tuple[str, ...] = ()
     budget: str = ""
     allow_changed: bool = False
+    attempts_of_site: bool = False
+
+    def within(self, most_attempts: int | None) -> RepairPolicy:
+        """Return the policy with at most so many attempts, because the site allows no more."""
+        if most_attempts is None or self.max_attempts <= most_attempts:
+            return self
+        return replace(self, max_attempts=most_attempts, attempts_of_site=True)
 
     @property
     def limit_reason(self) -> str:
         """The reason to leave a slice that had all its attempts."""
+        if self.attempts_of_site:
+            attempts = "1 attempt" if self.max_attempts == 1 else f"{self.max_attempts} attempts"
+            return f"the site allows at most {attempts}"
         return f"--max-attempts {self.max_attempts} reached"
 
     @property
@@ -139,6 +150,8 @@ def next_step(policy: RepairPolicy, cause: str, earlier: Sequence[str]) -> Step 
         cause: the cause of its newest failure.
         earlier: the causes that were repaired since a person submitted the slice.
     """
+    if policy.attempts_of_site and policy.max_attempts == 1:
+        return Left(policy.limit_reason)
     rule = policy.rule_for(cause) if policy.max_attempts > 1 else None
     if rule is None:
         return Left(f"no rule for {cause}")
@@ -165,6 +178,7 @@ class Bounds:
         max_time_s: the longest time limit of a slice, seconds.
         peak_mib: the largest measured use of memory of slices that ended, MiB.
         node: the node that it failed on.
+        site_mib: the most memory of a slice that the site allows, MiB.
     """
 
     first: ResourceRequest
@@ -172,6 +186,7 @@ class Bounds:
     max_time_s: int | None = None
     peak_mib: int | None = None
     node: str | None = None
+    site_mib: int | None = None
 
 
 def request_changes(step: Step, had: ResourceRequest, bounds: Bounds) -> Mapping[str, str] | Left:
@@ -242,6 +257,8 @@ def _memory_cap(total: int, nodes: int, bounds: Bounds) -> int | None:
     # A request above the commonest node is meant for larger nodes.
     if bounds.node_mib and bounds.node_mib * nodes >= total:
         caps.append(bounds.node_mib * nodes)
+    if bounds.site_mib:
+        caps.append(bounds.site_mib)
     return min(caps, default=None)
 
 

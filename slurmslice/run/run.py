@@ -17,6 +17,7 @@ from slurmslice.errors import BadInputError, DamagedRunError
 from slurmslice.run.directory import RunDirectory
 from slurmslice.run.journal import Event, SlicesReturned, parse_events
 from slurmslice.run.journal_state import JournalState
+from slurmslice.run.site_rules import NO_RULES
 from slurmslice.run.statuses import StatusTable
 from slurmslice.run.submission import Submission, SubmissionStatus
 from slurmslice.run.then_record import ThenSeen
@@ -70,6 +71,8 @@ class Run:
         """Submissions exclude no suspected node, because one without them was rejected."""
         self.answered_at = float("-inf")
         """The last time when all sources answered about all slices in flight, epoch seconds."""
+        self.site = NO_RULES
+        """The rules of the site, as the last poll read them."""
         self.places_kept = 0
         """Places in the engine's queue that submissions of slices leave free."""
         self.foreign_jobs: set[str] = set()

@@ -174,16 +174,21 @@ def read_new_lines(path: Path, offset: int) -> tuple[bytes, int]:
     return data[:whole], offset + whole
 
 
-def replace_file(path: Path, data: bytes) -> None:
+def replace_file(path: Path, data: bytes, mode: int = 0o666) -> None:
     """Replace a file as a whole, and flush it to disk.
+
+    Args:
+        path: the file.
+        data: its contents.
+        mode: its permissions, less the umask.
 
     Raises:
         OSError: it could not be written; the old file is unchanged.
     """
-    replace_file_by_pieces(path, (data,))
+    replace_file_by_pieces(path, (data,), mode)
 
 
-def replace_file_by_pieces(path: Path, pieces: Iterable[bytes]) -> None:
+def replace_file_by_pieces(path: Path, pieces: Iterable[bytes], mode: int = 0o666) -> None:
     """Replace a file as a whole by these bytes, and flush it to disk.
 
     After an exception, also of the iterator, the old file is unchanged.
@@ -193,7 +198,7 @@ def replace_file_by_pieces(path: Path, pieces: Iterable[bytes]) -> None:
     """
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        with draft.open("wb") as file:
+        with open(draft, "wb", opener=partial(os.open, mode=mode)) as file:
             file.writelines(pieces)
             file.flush()
             os.fsync(file.fileno())

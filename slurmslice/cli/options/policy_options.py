@@ -83,6 +83,6 @@ FOLLOW_OPTIONS: tuple[Callable[..., Any], ...] = (
 POLICY_PARAMETERS = {
     *("max_failures", "cancel_rest", "canary", "after", "same_code", "retry", "on", "budget"),
     *("allow_changed", "max_attempts", "interval"),
-    *("unattended", "steward_sbatch"),
+    *("unattended", "unattended_by", "steward_sbatch"),
 }
 """The parameters that may also be given for an existing run."""
