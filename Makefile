@@ -19,6 +19,8 @@
 # make bench                measure the speed, also of other programs (benchmarks/README.md)
 # make bench ONLY=local     run one benchmark
 # make bench SMALL=1        run each benchmark at a small size, in seconds, to see that it works
+#
+# make scenario SEED=1      play a long unattended run on a cluster of its own (as root; 20 minutes)
 
 PYTHON ?= python3
 SLURM ?= auto
@@ -27,6 +29,8 @@ VERSIONS ?=
 RELEASES ?= /var/tmp/slurmslice-releases
 VERSIONS_ARGS ?=
 ONLY ?=
+SEED ?= 1
+SLICES ?= 300
 SMALL ?=
 PYTEST_ARGS ?=
 WORKERS ?= 4
@@ -35,7 +39,7 @@ BIN := .venv/bin
 READY := .venv/ready
 DEMO := build/demo
 
-.PHONY: demo test test-versions check bench cluster-up cluster-down cluster-shell clean help
+.PHONY: demo test test-versions check bench scenario cluster-up cluster-down cluster-shell clean help
 
 help:
 	@sed -n 's/^#\( \|$$\)//p' Makefile
@@ -72,6 +76,9 @@ test-versions: $(READY)
 bench: $(READY)
 	SLURMSLICE_TEST_SLURM=$(SLURM) SLURMSLICE_TEST_CLUSTER=$(CLUSTER) \
 	  $(BIN)/python -m benchmarks $(if $(SMALL),--small) $(ONLY)
+
+scenario: $(READY)
+	$(BIN)/python -m tests.scenarios.unattended $(CLUSTER)-scenario --seed $(SEED) --slices $(SLICES)
 
 cluster-up:
 	$(PYTHON) tests/support/slurm_cluster up --dir $(CLUSTER)

@@ -132,6 +132,14 @@ def make_run(
 
 
 @pytest.fixture
+def site_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The place of the site's file, which does not exist yet."""
+    path = tmp_path / "site.toml"
+    monkeypatch.setattr("slurmslice.actions.site_rules.SITE_FILE", path)
+    return path
+
+
+@pytest.fixture
 def reopen(engine: FakeEngine, clock: Clock) -> Callable[[Run], Run]:
     """The same run as another process finds it."""
     return lambda run: Run(run.directory, engine, clock)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from slurmslice.actions.after_run import follow_other
 from slurmslice.actions.circuit_breaker import (
     due_repairs,
     judge_probe,
@@ -13,14 +14,14 @@ from slurmslice.actions.circuit_breaker import (
 )
 from slurmslice.actions.judge_nodes import judge_nodes
 from slurmslice.actions.poll import PollResult, poll
-from slurmslice.actions.resolve_doubts import wait_for_doubts
-from slurmslice.actions.submit import choose_waiting, execute_plan
+from slurmslice.actions.submit import choose_waiting, execute_plan, settle_doubts
 from slurmslice.actions.submit_queued import AcceptedSubmission, SubmitOutcome, submit_queued
+from slurmslice.actions.then_step import follow_then
 from slurmslice.errors import LockedError, NoAnswerError, TooManyTasksError
 from slurmslice.notes import Note
 from slurmslice.plan.canary_phase import CanaryPhase, canary_phase
 from slurmslice.plan.plan import Choice, Plan, make_plan
-from slurmslice.plan.repairs import rows_to_repair
+from slurmslice.plan.then_phase import is_over, slices_are_over
 from slurmslice.run.journal import PolicyChanged
 from slurmslice.run.run import Run
 from slurmslice.status.states import BEGUN_STATES, IN_FLIGHT_STATES, State
@@ -166,6 +167,11 @@ def is_unanswered(polled: PollResult, outcome: SubmitOutcome) -> bool:
     return bool(polled.no_answer_reasons) or not isinstance(outcome.error, TooManyTasksError | None)
 
 
+def tick_options(run: Run) -> FollowOptions:
+    """Return what ``tick`` does: what the steward of the run does, if it has one."""
+    return FollowOptions() if run.has_steward else TICK_OPTIONS
+
+
 def follow_step(run: Run, options: FollowOptions) -> SubmitOutcome:
     """Judge nodes; hold or probe after too many failures; queue slices; submit what fits.
 
@@ -174,10 +180,8 @@ def follow_step(run: Run, options: FollowOptions) -> SubmitOutcome:
     accepted: list[AcceptedSubmission] = []
     queued, notes = False, tuple[Note, ...]()
     try:
-        notes = judge_nodes(run)
-        notes += judge_probe(run)
-        notes += trip_circuit_breaker(run)
-        for plan in _plans(run, options):
+        notes = judge(run, options)
+        for plan in next_plans(run, options):
             outcome = execute_plan(run, plan, "run")
             accepted += outcome.accepted
             notes += outcome.notes
@@ -186,23 +190,40 @@ def follow_step(run: Run, options: FollowOptions) -> SubmitOutcome:
                 return replace(outcome, accepted=accepted, notes=notes)
         outcome = submit_queued(run, "run") if _submits_queued(run, options) else SubmitOutcome()
         notes += outcome.notes
+        notes += follow_then(run) if drives_then(run, options) and not outcome.error else ()
         return replace(outcome, accepted=accepted + outcome.accepted, queued=queued, notes=notes)
     except (LockedError, NoAnswerError) as why:
         return SubmitOutcome(accepted, why.message, error=why, queued=queued, notes=notes)
 
 
-def _plans(run: Run, options: FollowOptions) -> Iterator[Plan]:
-    """Iterate over the given plan, a plan of the waiting slices and one of the failed slices."""
+def judge(run: Run, options: FollowOptions) -> tuple[Note, ...]:
+    """Look at the run before, judge the nodes, apply the stop rules; return notes on decisions.
+
+    Raises:
+        LockedError, NoAnswerError: as ``judge_nodes`` and ``trip_circuit_breaker``.
+    """
+    if options.submit_from_queue:
+        follow_other(run)
+    notes = judge_nodes(run)
+    notes += judge_probe(run)
+    return notes + trip_circuit_breaker(run)
+
+
+def next_plans(run: Run, options: FollowOptions) -> Iterator[Plan]:
+    """Iterate over the given plan, a plan of the waiting slices and one of the failed slices.
+
+    Queue the slices of each plan before the next one is made.
+    """
     if options.plan:
         yield options.plan
     waiting = run.statuses.state_counts().get(State.WAITING, 0)
     if options.submit_waiting and waiting > len(run.journal_state.queue):
-        wait_for_doubts(run)
+        settle_doubts(run)
         yield make_plan(run, Choice(choose_waiting(None)(run)))
     if not options.resubmit_failed:
         return
     if due_repairs(run):
-        wait_for_doubts(run)
+        settle_doubts(run)
         yield make_plan(run, *due_repairs(run))
 
 
@@ -212,18 +233,28 @@ def _submits_queued(run: Run, options: FollowOptions) -> bool:
     )
 
 
+def drives_then(run: Run, options: FollowOptions) -> bool:
+    """Tell if these actions include the step after the run. On this machine only ``run`` has it."""
+    here = run.engine.runs_in_process
+    return options.submit_waiting if here else options.submit_from_queue
+
+
 def is_done(run: Run, options: FollowOptions) -> bool:
     """True if nothing is left to wait for and no step would follow."""
     state_counts = run.statuses.state_counts()
     if run.journal_state.held and not (run.journal_state.probe and options.submit_from_queue):
         busy = IN_FLIGHT_STATES if run.journal_state.rest_cancelled else BEGUN_STATES
         return busy.isdisjoint(state_counts)
-    if not options.submit_from_queue or canary_phase(run) is CanaryPhase.FAILED:
+    in_vain = run.waits_for_other and run.after_seen.failed
+    if not options.submit_from_queue or in_vain or canary_phase(run) is CanaryPhase.FAILED:
         return not (run.submissions_in_flight() or run.journal_state.unconfirmed())
-    return not run.journal_state.probe and run.finished and not rows_to_repair(run)
+    if run.journal_state.probe:
+        return False
+    return is_over(run) if drives_then(run, options) else slices_are_over(run)
 
 
 def seconds_since_submission(run: Run) -> float:
     """Return the seconds since the newest submission, or since the run was created if none."""
-    intents = (submission.intent.at for submission in run.journal_state.submissions.values())
+    intents = [submission.intent.at for submission in run.journal_state.submissions.values()]
+    intents += [step.intent.at] if (step := run.journal_state.then) else []
     return run.clock() - max(intents, default=run.record.created_at)

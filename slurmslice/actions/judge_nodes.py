@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import chain
 
+from slurmslice.actions.report_node import report_node
 from slurmslice.errors import BadInputError, SlurmsliceError
 from slurmslice.notes import Note
 from slurmslice.plan.avoided_nodes import excluded_by_person
@@ -48,7 +49,7 @@ def judge_nodes(run: Run) -> tuple[Note, ...]:
     """Decide which nodes later submissions exclude, and record that with its evidence.
 
     Returns:
-        a note on each new decision.
+        a note on each new decision, and on a report to the site that failed.
 
     Raises:
         LockedError: another process holds the lock for too long.
@@ -70,7 +71,10 @@ def judge_nodes(run: Run) -> tuple[Note, ...]:
         events = [one for one in events if (one.node in known) is isinstance(one, NodeIncluded)]
         for event in events:
             run.decide(event)
-    return tuple(node_note(run, event) for event in events)
+    told = [node_note(run, event) for event in events]
+    if run.site.bad_node_command and not run.directory.read_only:
+        told += [note for event in events for note in report_node(run, event)]
+    return tuple(told)
 
 
 def _decisions(
@@ -168,7 +172,10 @@ def _most_excluded(run: Run) -> int:
         nodes = run.engine.limits(request.verify()).nodes
     except SlurmsliceError:
         pass
-    return most_excluded(nodes, len(excluded_by_person(request)))
+    if run.site.fault:
+        return 0
+    most = most_excluded(nodes, len(excluded_by_person(request)))
+    return most if run.site.exclude_nodes is None else min(most, run.site.exclude_nodes)
 
 
 def include_node(run: Run, node: str) -> Note:

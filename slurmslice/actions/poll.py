@@ -11,6 +11,7 @@ from slurmslice.actions.log_cause import with_log_cause
 from slurmslice.actions.renamed import adopt_renamed
 from slurmslice.actions.requeued import requeued_statuses
 from slurmslice.actions.resolve_doubts import claimed_by_others, follow_claims, resolve_doubts
+from slurmslice.actions.site_rules import load_site_rules
 from slurmslice.actions.slice_evidence import (
     array_end_times,
     may_have_begun,
@@ -19,7 +20,8 @@ from slurmslice.actions.slice_evidence import (
     slice_evidence,
     slice_has_log,
 )
-from slurmslice.errors import LockedError
+from slurmslice.actions.then_step import look_at_then
+from slurmslice.errors import LockedError, NoAnswerError
 from slurmslice.notes import Note
 from slurmslice.plan.run_script import library_fault, library_note
 from slurmslice.run.identity import job_identity
@@ -58,8 +60,9 @@ class PollResult:
 
 def poll(run: Run) -> PollResult:
     """Ask the engine once. It needs no lock: it records statuses only if the lock is free."""
+    load_site_rules(run)
     known = set(run.directory.unreadable_logs)
-    result = _poll(run)
+    result = _look_at_then(run, _poll(run))
     result = replace(result, notes=(*result.notes, *_notes_on_library(run)))
     unreadable_logs = [
         (path, why) for path, why in run.directory.unreadable_logs.items() if path not in known
@@ -69,6 +72,17 @@ def poll(run: Run) -> PollResult:
         if unreadable_logs
         else result
     )
+
+
+def _look_at_then(run: Run, result: PollResult) -> PollResult:
+    """Also look at the step after the run, if it has not ended."""
+    try:
+        look_at_then(run)
+    except NoAnswerError as silence:
+        reasons = (*result.no_answer_reasons, silence.message)
+        answered = result.any_answered and bool(run.submissions_in_flight())
+        return replace(result, no_answer_reasons=reasons, any_answered=answered)
+    return result
 
 
 def _unread_note(unreadable_logs: Sequence[tuple[Path, str]]) -> Note:

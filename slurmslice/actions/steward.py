@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from slurmslice.actions.after_run import other_run
 from slurmslice.actions.resolve_doubts import FENCE_AFTER_S
-from slurmslice.actions.site_rules import switched_off
-from slurmslice.engines.protocol import Engine
+from slurmslice.actions.site_rules import load_site_rules
+from slurmslice.actions.table_line import is_in_place, remove_line
+from slurmslice.actions.unattended_way import needs_slurm
 from slurmslice.engines.stewards import StewardOrder, Stewards
 from slurmslice.errors import (
-    BadInputError,
     EngineError,
+    NoAnswerError,
+    SlurmsliceError,
     SubmissionRejectedError,
     SubmissionUnknownError,
 )
 from slurmslice.plan.planned_submission import new_token
 from slurmslice.plan.run_script import script_request
-from slurmslice.policy.steward_wake import NOTHING, Wake, make_wake
+from slurmslice.policy.steward_wake import (
+    LEAST_PAUSE_S,
+    MAX_TERMS,
+    NOTHING,
+    Wake,
+    make_wake,
+    wake_for_job,
+)
 from slurmslice.run.identity import job_identity
 from slurmslice.run.run import Run
 from slurmslice.run.steward_folder import StewardFolder
@@ -70,34 +81,8 @@ def stewards_of(run: Run) -> Stewards:
         BadInputError: the engine has none.
     """
     if run.engine.stewards is None:
-        raise _needs_slurm()
+        raise needs_slurm()
     return run.engine.stewards
-
-
-def check_unattended(engine: Engine) -> None:
-    """Refuse ``--unattended`` before anything is made, if it cannot be had.
-
-    Raises:
-        BadInputError: the engine has no stewards, or the site allows none.
-    """
-    if engine.stewards is None:
-        raise _needs_slurm()
-    if why := switched_off():
-        raise BadInputError(
-            f"{why[0].upper()}{why[1:]}.",
-            "Leave out --unattended, and keep this process alive; or call `slurmslice tick`.",
-            code="unattended-off",
-            option="unattended",
-        )
-
-
-def _needs_slurm() -> BadInputError:
-    return BadInputError(
-        "--unattended needs Slurm: on this machine, slices run only while a process follows them.",
-        "Leave out --unattended, and keep this process alive: nohup slurmslice run … &",
-        code="slurm-only",
-        option="unattended",
-    )
 
 
 def job_of(steward: Steward) -> JobIdentity:
@@ -134,11 +119,25 @@ def wake_now(run: Run, pause_s: int = 0, *, soon: bool = False) -> Wake:
         for one in flying
         for row in run.unfinished_rows(one)
     )
+    if not flying and not soon and (job := _job_afterwards(run)):
+        return wake_for_job(job, pause_s)
+    if not flying and not soon and run.waits_for_other:
+        with contextlib.suppress(SlurmsliceError):
+            other = other_run(run)
+            if other.engine.stewards is not None:
+                return wake_now(other, max(pause_s, LEAST_PAUSE_S))
     shared = len(flying) > 1 and any(one.share is not None for one in flying)
     any_end = bool(run.journal_state.queue or run.journal_state.probe) or shared
     return make_wake(
-        tasks, now=run.clock(), pause_s=pause_s, any_end=any_end, soon=soon or unlisted
-    )
+        tasks, now=run.clock(), pause_s=pause_s, any_end=any_end, soon=soon or unlisted,
+        most_terms=min(MAX_TERMS, run.site.terms),
+    )  # fmt: skip
+
+
+def _job_afterwards(run: Run) -> str:
+    """Return the job of the step after the run, if it has not ended; else an empty text."""
+    step = run.journal_state.then
+    return step.job if step and step.state is None else ""
 
 
 def ensure_steward(run: Run, options: ResourceRequest = NO_REQUEST) -> StewardInPlace:
@@ -159,7 +158,9 @@ def ensure_steward(run: Run, options: ResourceRequest = NO_REQUEST) -> StewardIn
     with run.directory.lock("run"):
         run.reload()
         steward = run.journal_state.steward
-        if steward and not steward.ended:
+        if steward and steward.is_line and not steward.ended:
+            _end_line(run, steward, "a job follows the run")
+        elif steward and not steward.ended:
             if not steward.job:
                 raise _unknown(run)
             report = look_at(run, steward)
@@ -180,6 +181,7 @@ def submit_steward(run: Run, wake: Wake, options: ResourceRequest) -> StewardInP
     Raises:
         EngineError: as ``ensure_steward``.
     """
+    load_site_rules(run)
     StewardFolder(run.directory.path).prepare((templates_folder() / "steward.sh").read_bytes())
     refusals: list[SubmissionRejectedError] = []
     for place in _places(run, options):
@@ -219,7 +221,8 @@ def _how_to_go_on(run: Run) -> str:
 def _places(run: Run, options: ResourceRequest) -> Iterator[ResourceRequest]:
     """Yield the options that decide where the steward runs, the best first.
 
-    That is what the person typed; else the default partition; else that of the run.
+    That is what the person typed; else the default partition; else that of the run. What the site
+    says replaces it.
     """
     theirs = script_request(run)
     chosen = {name: theirs[name] for name in ("account", "partition", "qos") if name in theirs}
@@ -246,7 +249,8 @@ def _order(run: Run, token: str, name: str, place: ResourceRequest, wake: Wake) 
         "mem": f"{512 + len(run.table) // 500}M",
         "time": str(TIME_LIMIT_MIN),
     }
-    asked = ResourceRequest.of(own).overridden_by(place).overridden_by(dict(wake.options))
+    asked = ResourceRequest.of(own).overridden_by(place).overridden_by(run.site.steward_sbatch)
+    asked = asked.overridden_by(dict(wake.options))
     arguments = (str(run.directory.path), token, sys.executable)
     return StewardOrder(folder.script, arguments, asked, run.environ)
 
@@ -289,6 +293,9 @@ def settle_doubt(run: Run) -> None:
             steward = run.journal_state.steward
             if steward is None or steward.job or steward.ended:
                 return
+            if steward.is_line:
+                _settle_line(run, steward)
+                return
             if job := find_steward(run):
                 run.decide(StewardSubmitted(steward.token, job, "found", run.clock()))
                 return
@@ -298,8 +305,36 @@ def settle_doubt(run: Run) -> None:
         run.engine.wait(1.0)
 
 
+def _settle_line(run: Run, steward: Steward) -> None:
+    """Find out if the line of a run was added; the caller was killed while it did that."""
+    if is_in_place(steward):
+        run.decide(StewardSubmitted(steward.token, steward.intent.way, "found", run.clock()))
+    else:
+        run.decide(StewardEnded(steward.token, NEVER_ARRIVED, run.clock()))
+
+
+def _end_line(run: Run, steward: Steward, reason: str) -> None:
+    """End a line and remove it. If that is not possible from here, its next call removes it."""
+    run.decide(StewardEnded(steward.token, reason, run.clock()))
+    with contextlib.suppress(NoAnswerError):
+        remove_line(run, steward)
+
+
+def end_job(run: Run, reason: str) -> None:
+    """End the steward of a run if it is a job.
+
+    Raises:
+        EngineError: as ``end_steward``.
+    """
+    steward = run.journal_state.steward
+    if steward and not steward.is_line:
+        end_steward(run, reason)
+
+
 def end_steward(run: Run, reason: str) -> str:
     """End the steward of a run, if it has one; return its job id, else an empty text.
+
+    A line of a table is removed; its place is returned.
 
     Raises:
         EngineError: the engine did not answer, or refused it.
@@ -313,6 +348,9 @@ def end_steward(run: Run, reason: str) -> str:
         steward = run.journal_state.steward
         if steward is None or steward.ended:
             return ""
-        run.decide(StewardEnded(steward.token, reason, run.clock()))
-        run.engine.cancel(job_of(steward), None)
+        if steward.is_line:
+            _end_line(run, steward, reason)
+        else:
+            run.decide(StewardEnded(steward.token, reason, run.clock()))
+            run.engine.cancel(job_of(steward), None)
     return steward.job

@@ -14,7 +14,7 @@ from slurmslice.actions.follow import (
     raise_lasting_fault,
 )
 from slurmslice.actions.poll import PollResult, poll
-from slurmslice.actions.site_rules import switched_off
+from slurmslice.actions.site_rules import load_site_rules, switched_off
 from slurmslice.actions.steward import (
     NEVER_ARRIVED,
     settle_doubt,
@@ -36,7 +36,7 @@ from slurmslice.policy.steward_rounds import next_pause_s
 from slurmslice.policy.steward_wake import LEAST_PAUSE_S, NOTHING, Wake
 from slurmslice.run.run import Run
 from slurmslice.run.steward_folder import StewardFolder
-from slurmslice.run.steward_record import Round, Steward, StewardEnded, StewardSubmitted
+from slurmslice.run.steward_record import BY_JOB, Round, Steward, StewardEnded, StewardSubmitted
 from slurmslice.status.states import State
 
 TRY_FOR_S = 300.0
@@ -81,17 +81,43 @@ def do_round(run: Run, token: str, job: str) -> RoundResult:
 
     Raises:
         EngineError: the engine cannot work here, or the run is locked: nothing is recorded.
-        BadInputError: the site's file cannot be used.
     """
     run.environ = stewards_of(run).environ_of_person(run.environ)
     folder = StewardFolder(run.directory.path)
     if refusal := claim_place(run, token, job):
         folder.write_next("end")
         return RoundResult(refusal)
-    off = switched_off()
-    result = _end(run, token, job, off) if off else _round(run, token, job)
+    load_site_rules(run)
+    if off := switched_off(run.site, BY_JOB):
+        result = _end(run, token, job, off)
+    else:
+        result = _round(run, token, job)
     folder.write_next("end" if result.ended else " ".join(("wait", *result.wake.words)))
     return result
+
+
+def do_line_round(run: Run, token: str) -> RoundResult | None:
+    """Do one round as the line of a table calls it; None if another call works now.
+
+    The caller has seen that the pause is over, and removes the line if the round ended it.
+
+    Raises:
+        EngineError: as ``do_round``.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(StewardFolder(run.directory.path).only_one())
+        except LockedError:
+            return None
+        run.reload()
+        steward = run.journal_state.steward
+        if steward is None or steward.token != token:
+            return RoundResult("the run has another steward")
+        if steward.ended:
+            return RoundResult(f"it has ended before ({steward.ended})")
+        load_site_rules(run)
+        off = switched_off(run.site, steward.intent.way)
+        return _end(run, token, steward.job, off) if off else _round(run, token, steward.job)
 
 
 def claim_place(run: Run, token: str, job: str) -> str:
@@ -140,7 +166,10 @@ def _one_try(run: Run, token: str, job: str, *, is_last: bool) -> RoundResult:
     Raises:
         NoAnswerError: the queue did not answer; or another source, and this is not the last try.
     """
-    polled, held = _poll_until_ends_are_known(run), run.journal_state.held
+    if run.site.fault:  # nobody knows what is allowed, so nothing is done
+        return _record(run, job, RoundResult(trouble=run.site.fault), changed=False)
+    polled = _poll_until_ends_are_known(run)
+    before = run.journal_state.held, run.journal_state.then
     wake_now(run)  # if the queue does not answer, nothing is decided
     if silences := polled.no_answer_reasons:
         silence = "; ".join(dict.fromkeys(silences))
@@ -159,7 +188,8 @@ def _one_try(run: Run, token: str, job: str, *, is_last: bool) -> RoundResult:
             run.reload()
             if reason == _reason_to_end(run, trouble if lasts else ""):
                 return replace(_end_locked(run, token, job, reason), polled=polled)
-    changed = bool(outcome.accepted or outcome.queued) or held != run.journal_state.held
+    changed = bool(outcome.accepted or outcome.queued)
+    changed |= before != (run.journal_state.held, run.journal_state.then)
     result = RoundResult("", NOTHING, tuple(outcome.accepted), polled, trouble)
     soon = isinstance(outcome.error, NoAnswerError | LockedError) or bool(polled.no_answer_reasons)
     return _record(run, job, result, changed=changed, soon=soon)
@@ -238,9 +268,13 @@ def _record(
 ) -> RoundResult:
     """Record a round, and return it with what to wait for next; ``soon`` as for ``wake_now``."""
     now = run.clock()
-    pause_s = next_pause_s([*_rounds(run), Round(now, job, changed)], now)
+    pause_s = _next_pause_s(run, [*_rounds(run), Round(now, job, changed)])
+    steward = run.journal_state.steward
     try:
-        wake = wake_now(run, pause_s, soon=soon)
+        if steward and steward.is_line:  # no event wakes a line
+            wake = Wake(LEAST_PAUSE_S if soon else max(pause_s, LEAST_PAUSE_S))
+        else:
+            wake = wake_now(run, pause_s, soon=soon)
     except NoAnswerError as silence:
         wake, changed = Wake(max(pause_s, 600)), False
         result = RoundResult("", wake, result.accepted, result.polled, silence.message)
@@ -263,9 +297,10 @@ def submit_successor(run: Run, token: str, job: str) -> str:
         EngineError: Slurm refused it, or did not answer.
     """
     run.environ = stewards_of(run).environ_of_person(run.environ)
+    load_site_rules(run)
     for _ in range(_CHAIN_TRIES):
         settle_doubt(run)
-        wake = wake_now(run, max(next_pause_s(_rounds(run), run.clock()), LEAST_PAUSE_S))
+        wake = wake_now(run, max(_next_pause_s(run, _rounds(run)), LEAST_PAUSE_S))
         with run.directory.lock("run"), contextlib.suppress(SubmissionUnknownError):
             run.reload()
             newest = run.journal_state.steward
@@ -284,6 +319,11 @@ def _is_followed_by(run: Run, newest: Steward, token: str, job: str) -> bool:
         return newest.ended == NEVER_ARRIVED
     owner = StewardFolder(run.directory.path).claiming_job()
     return not newest.ended and owner in {"", job}
+
+
+def _next_pause_s(run: Run, rounds: list[Round]) -> int:
+    site = run.site
+    return next_pause_s(rounds, run.clock(), site.min_pause_s, site.rounds_per_day)
 
 
 def _rounds(run: Run) -> list[Round]:

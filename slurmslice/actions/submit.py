@@ -84,18 +84,39 @@ def submit(run: Run, choose: ChooseRows, changes: Mapping[str, str], verb: str) 
     return execute_plan(run, make_plan(run, Choice(choose(run), changes)), verb)
 
 
+def settle_doubts(run: Run) -> None:
+    """Wait until no submission is in doubt. A dry run does not wait: its plans name the doubts.
+
+    Raises:
+        NoAnswerError: as ``wait_for_doubts``.
+    """
+    if not run.directory.read_only:
+        wait_for_doubts(run)
+
+
 def execute_plan(run: Run, plan: Plan, verb: str) -> SubmitOutcome:
     """Queue the slices of a plan, and submit what fits now.
 
+    Raises:
+        BadInputError, NoAnswerError: as ``queue_plan``.
+    """
+    left_out_rows = queue_plan(run, plan, verb)
+    return replace(submit_queued(run, verb), queued=True, left_out_rows=left_out_rows)
+
+
+def queue_plan(run: Run, plan: Plan, verb: str) -> tuple[int, ...]:
+    """Queue the slices of a plan; return those that are left out.
+
     Doubts about earlier submissions are resolved first, without the lock. A slice that has
-    changed after the plan was made is left out, and the result names it.
+    changed after the plan was made is left out. If the run is only read, its queue changes in
+    this process alone.
 
     Raises:
         BadInputError: slices of the plan can never run, or the script was edited after the plan.
         NoAnswerError: the engine did not say if it runs ended slices again.
     """
     plan.raise_refusal()
-    wait_for_doubts(run)
+    settle_doubts(run)
     left_out_rows: list[int] = []
     with run.directory.lock(verb):
         run.reload()
@@ -118,6 +139,4 @@ def execute_plan(run: Run, plan: Plan, verb: str) -> SubmitOutcome:
             if rows:
                 queued = str(compress_indices(rows)), planned.request, run.clock()
                 run.decide(Queued(*queued, planned.cause))
-    return replace(
-        submit_queued(run, verb), queued=True, left_out_rows=tuple(sorted(left_out_rows))
-    )
+    return tuple(sorted(left_out_rows))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -116,8 +117,10 @@ def _submit_queued(run: Run, verb: str, outcome: SubmitOutcome) -> None:
             script = read_script(run)
             spare = allocate_throttle(run, script.request)
             outcome.wait_reason = run.journal_state.held
-            is_held = outcome.wait_reason and not run.journal_state.probe
-            if not run.journal_state.queue or is_held:
+            if not run.journal_state.queue:
+                return
+            outcome.wait_reason = "" if run.journal_state.probe else cannot_submit(run)
+            if outcome.wait_reason:
                 return
             outcome.notes += end_canary_if_done(run)
             outcome.notes += () if submitted else raise_requests(run)
@@ -131,10 +134,17 @@ def _submit_queued(run: Run, verb: str, outcome: SubmitOutcome) -> None:
                 return
             outcome.share_free_soon = spare is not None and _drains(run)
             queue_capacity = queue_capacity or run.engine.queue_capacity(script.request.verify())
-            bounds, outcome.wait_reason = _bounds(run, queue_capacity, submitted, spare)
+            bounds, outcome.wait_reason = next_bounds(run, queue_capacity, submitted, spare)
             if bounds is None:
                 return
             submitted += _submit_next(run, script, queue, bounds, outcome)
+
+
+def cannot_submit(run: Run) -> str:
+    """Return why no queued slice may be submitted now; empty if one may, if it fits."""
+    if run.waits_for_other and not run.journal_state.held:
+        return f"until the run {os.path.basename(run.record.after)} is done"
+    return run.journal_state.held
 
 
 def _drains(run: Run) -> bool:
@@ -167,10 +177,17 @@ def _submit_next(
     return len(planned.batch.array)
 
 
-def _bounds(
+def next_bounds(
     run: Run, queue_capacity: QueueCapacity, submitted: int, spare: int | None
 ) -> tuple[SubmissionBounds | None, str]:
-    """Return the maximum size of the next submission; or None, and the reason if none fits."""
+    """Return the maximum size of the next submission; or None, and the reason if none fits.
+
+    Args:
+        run: the run.
+        queue_capacity: the room before this step.
+        submitted: the tasks that were submitted in this step.
+        spare: the tasks that the next submission may run at once; None for no throttle.
+    """
     if spare == 0:
         return None, "throttle reached"
     most = min(queue_capacity.max_array_size, queue_capacity.max_tasks_per_array)

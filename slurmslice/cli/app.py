@@ -24,7 +24,9 @@ VERBS = {
     "cancel": "Cancel slices, or all of a run.",
     "throttle": "Change the number of slices that run at once.",
     "attach": "Attach a job that was submitted by hand to a run.",
+    "then": "Run the step after a run again (run --then).",
     "logs": "Show the output of a slice.",
+    "gather": "Join the logs or result files of slices that are done.",
     "runs": "List the runs here.",
     "doctor": "Show the limits and free resources of this cluster or machine.",
 }
@@ -45,6 +47,7 @@ _SYNONYMS = {
     **dict.fromkeys(("sbatch", "send"), "submit"),
     **dict.fromkeys(("sinfo", "limits"), "doctor"),
     "scancel": "cancel",
+    **dict.fromkeys(("join", "combine", "merge", "collect"), "gather"),
     **dict.fromkeys(
         ("remove", "rm", "delete", "clean"),
         "rm -r slurmslice-runs/RUN (after all of its jobs have ended)",

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from slurmslice.engines.aside import Aside
 from slurmslice.engines.stewards import Stewards
 from slurmslice.errors import UnusableSlurmError
 from slurmslice.notes import Note
@@ -192,6 +193,10 @@ class Engine(Protocol):
     @property
     def stewards(self) -> Stewards | None:
         """Jobs that follow a run by themselves; None if this engine has none."""
+
+    @property
+    def aside(self) -> Aside | None:
+        """Runs a program beside the slices on this machine; None if jobs do that (``stewards``)."""
 
     def find_blocking_reason(self, text: str) -> BlockingReason | None:
         """Find a reason for which a pending task may never start; None if it starts by itself.

@@ -13,6 +13,7 @@ from slurmslice.plan.canary_phase import stop_reason
 from slurmslice.plan.failure_causes import cause_of_row
 from slurmslice.plan.repairs import Repairs, find_repairs
 from slurmslice.reports.counts import count_text, counts_by_state, key_ranges
+from slurmslice.reports.then import report_then
 from slurmslice.run.continuations import count_continuations
 from slurmslice.run.run import Run
 from slurmslice.sbatch.units import format_time
@@ -51,6 +52,7 @@ def end_message(run: Run, stopped: str, next_step: str) -> EndMessage:
     """
     stopped = stopped or stop_reason(run)
     lines = [*_outcome(run, stopped), "", *_counts(run), "", *_figures(run), *_failures(run)]
+    lines += ["", f"Afterwards: {then.text}."] if (then := report_then(run)) else []
     nodes = [node_evidence(one) for one in excluded_nodes(run).values()]
     lines += ["", "Nodes:", *(f"  {line}" for line in nodes)] if nodes else []
     if next_step:
@@ -65,6 +67,8 @@ def _subject(run: Run, stopped: str) -> str:
     failed = sum(number for state, number in counts.items() if state.failed)
     parts = [f"all {total} done" if done == total else f"{done} of {total} done"]
     parts += [f"{failed} failed"] if failed else []
+    then = report_then(run)
+    parts += [f"then {then.outcome}"] if then and then.outcome else []
     parts += ["stopped"] if stopped else []
     text = f"{run.record.name}: {', '.join(parts)}"
     return re.sub(r"[^A-Za-z0-9 .,:;_-]", "-", text)[:_MOST_SUBJECT]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 
-from slurmslice.errors import OnEndError, SlurmsliceError
+from slurmslice.errors import MailError, OnEndError, SlurmsliceError
 from slurmslice.notes import Note
 from slurmslice.notify.end_message import end_message
 from slurmslice.notify.send_mail import send_mail
 from slurmslice.plan.canary_phase import stop_reason
-from slurmslice.plan.repairs import rows_to_repair
+from slurmslice.plan.then_phase import is_over
 from slurmslice.reports.records import run_record
 from slurmslice.run.journal import EndTold
 from slurmslice.run.run import Run
@@ -45,8 +45,7 @@ def notify_end(
     Raises:
         LockedError: another process holds the lock of the run for too long.
     """
-    is_over = run.finished and not rows_to_repair(run)
-    if not (is_over or stop_reason(run) or stopped):
+    if not (is_over(run) or stop_reason(run) or stopped):
         return []
     ways: dict[str, Callable[[], str]] = {}
     if run.record.mail:
@@ -79,13 +78,16 @@ def _tell(run: Run, way: str, tell: Callable[[], str]) -> Iterator[Note]:
 def _mail(
     run: Run, next_step: str, stopped: str, mail_by_job: Callable[[str, str], None] | None
 ) -> str:
+    if run.site.fault:  # nobody knows which ways the site allows
+        raise MailError(run.site.fault)
     to = run.record.request["mail-user"]
     settings = read_mail_settings()
     message = end_message(run, stopped, next_step)
-    if mail_by_job and not settings.smtp_host:
+    by_smtp = settings.smtp_host and "smtp" in run.site.mail
+    if mail_by_job and not by_smtp and run.site.may_mail_by_job:
         mail_by_job(message.subject, to)
     else:
-        send_mail(message, to, settings)
+        send_mail(message, to, settings, run.site.mail)
     return f"Mail to {to}: {message.subject}"
 
 

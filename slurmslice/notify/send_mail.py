@@ -9,11 +9,13 @@ import shutil
 import smtplib
 import socket
 import ssl
+from collections.abc import Collection
 from email.message import EmailMessage
 from email.utils import formatdate, make_msgid
 
 from slurmslice.errors import BadInputError, MailError
 from slurmslice.notify.end_message import EndMessage
+from slurmslice.run.site_rules import MAIL_WAYS
 from slurmslice.settings.mail_settings import MailSettings
 from slurmslice.system.process import run_program
 
@@ -21,31 +23,47 @@ _TIMEOUT_S = 30.0
 _FOLDERS = ("/usr/sbin", "/usr/lib", "/sbin")
 
 
-def mail_way(settings: MailSettings) -> str:
-    """Name the way of mail: ``smtp``, ``sendmail``, or empty if this machine has none."""
-    if settings.smtp_host:
-        return "smtp"
-    return "sendmail" if _sendmail() else ""
+def mail_way(settings: MailSettings, allowed: Collection[str] = MAIL_WAYS) -> str:
+    """Name the way of mail: ``smtp``, ``sendmail``, or empty if this machine has none.
+
+    Args:
+        settings: the person's settings.
+        allowed: the ways that the site allows.
+    """
+    return next(iter(mail_ways(settings, allowed)), "")
 
 
-def send_mail(message: EndMessage, to: str, settings: MailSettings) -> None:
+def mail_ways(settings: MailSettings, allowed: Collection[str] = MAIL_WAYS) -> list[str]:
+    """List the ways of mail of this machine, the one that is used first; ``mail_way`` names it."""
+    there = {"smtp": bool(settings.smtp_host), "sendmail": _sendmail() is not None}
+    return [way for way, is_there in there.items() if is_there and way in allowed]
+
+
+def send_mail(
+    message: EndMessage, to: str, settings: MailSettings, allowed: Collection[str] = MAIL_WAYS
+) -> None:
     """Send one mail with a text and its HTML.
 
     Args:
         message: the message.
         to: the addresses, separated by commas.
         settings: the way of mail.
+        allowed: the ways that the site allows.
 
     Raises:
         MailError: this machine has no way of mail, or it did not accept the mail.
     """
     try:
         mail = _compose(message, to, settings)
-        match mail_way(settings):
+        match mail_way(settings, allowed):
             case "smtp":
                 _by_smtp(mail, settings)
             case "sendmail":
                 _by_sendmail(mail)
+            case _ if set(allowed) != set(MAIL_WAYS):
+                ways = ", ".join(allowed) or "none"
+                raise MailError(f"No mail was sent: of the ways that the site allows ({ways}), "
+                                "none works here.")  # fmt: skip
             case _:
                 raise MailError(
                     "No mail was sent: [mail] names no SMTP server, and there is no sendmail.",

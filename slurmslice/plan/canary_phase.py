@@ -22,10 +22,13 @@ class CanaryPhase(Enum):
 def stop_reason(run: Run) -> str:
     """Return why a run stopped by its own rule; empty if it did not.
 
-    It is held and probes nothing, or its canary failed and the other slices wait.
+    It is held and probes nothing, its canary failed and the other slices wait, or the run failed
+    that it waits for.
     """
     if run.journal_state.held and not run.journal_state.probe:
         return run.journal_state.held
+    if run.waits_for_other and run.after_seen.failed:
+        return f"it waits, and {run.after_seen.failed}"
     waits = State.WAITING in run.statuses.state_counts() and not run.submissions_in_flight()
     if waits and canary_phase(run) is CanaryPhase.FAILED:
         return "the canary failed, so the other slices were not submitted"

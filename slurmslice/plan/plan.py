@@ -193,7 +193,7 @@ def make_plan(run: Run, *choices: Choice) -> Plan:
         script,
         tuple(_planned(run, request, rows, cause) for (request, cause), rows in groups.items()),
         lowered_requests(run, script.request, {one: rows for (one, _), rows in lowered.items()}),
-        notes=tuple(_notes(run)),
+        notes=tuple(delay_notes(run)),
     )
 
 
@@ -237,7 +237,8 @@ def _planned(run: Run, request: ResourceRequest, rows: Sequence[int], cause: str
     return PlannedRequest(request, tuple(rows), states, holders, cause)
 
 
-def _notes(run: Run) -> Iterator[Note]:
+def delay_notes(run: Run) -> Iterator[Note]:
+    """Yield the reasons why submissions of a run are delayed."""
     if doubts := [submission.number for submission in run.journal_state.unconfirmed()]:
         which = ", ".join(f"{number:03d}" for number in doubts)
         message = f"It is not known yet if submission {which} was accepted: that is resolved first."

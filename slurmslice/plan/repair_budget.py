@@ -18,7 +18,9 @@ def divide_by_budget(
     run: Run, due: Sequence[Choice], costs: AttemptCosts
 ) -> tuple[list[Choice], list[tuple[Choice, str]]]:
     """Divide repairs into those that fit into the budget, and the others with a reason."""
-    limit = budget_limit(run.budget, _first_attempts(run, costs))
+    first = _first_attempts(run, costs)
+    given = {run.budget: "--budget", run.site.budget: "the site's budget"}
+    limits = [(budget_limit(text, first), f"{who} {text}") for text, who in given.items() if text]
     used = costs.repairs()
 
     def reason_to_leave(choice: Choice, row: int) -> str:
@@ -26,8 +28,9 @@ def divide_by_budget(
         cost = _next(run, costs, row, choice.changes)
         if cost is None:
             return _UNKNOWN
-        if not (used + cost).within(limit):
-            return f"it would exceed the budget (--budget {run.budget})"
+        for limit, which in limits:
+            if not (used + cost).within(limit):
+                return f"it would exceed the budget ({which})"
         used += cost
         return ""
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from slurmslice.errors import BadInputError, SlurmsliceError
 from slurmslice.plan.failure_causes import cause_in, failed_attempts
-from slurmslice.plan.repairs import Decisions, repair_policy
+from slurmslice.plan.repairs import Decisions, policy_in_force
 from slurmslice.plan.request_changes import filled_request
 from slurmslice.plan.run_script import RunScript, read_script
 from slurmslice.policy.repair_forward import (
@@ -70,8 +70,10 @@ def find_raises(run: Run) -> list[MemoryRaise]:
 
     Nothing is raised if the script cannot be read: a submission says so.
     """
-    policy = repair_policy(run)
-    if policy.max_attempts == 1 or policy.rule_for("oom") is None or not run.journal_state.queue:
+    policy = policy_in_force(run)
+    if run.site.fault or policy.max_attempts == 1 or not run.journal_state.queue:
+        return []
+    if policy.rule_for("oom") is None:
         return []
     try:
         script = read_script(run)
@@ -146,10 +148,13 @@ def _raise(
     evidence = _evidence(run, initial, over) if len(over) >= FEWEST_OVER else None
     if evidence is None or not evidence.suffices:
         return None
-    larger = next_larger(decisions.policy, decisions.bounds(first, had), had)
+    bounds = decisions.bounds(first, had)
+    larger = next_larger(decisions.policy, bounds, had)
     if larger is None or decisions.impossible_reason(larger[1]):
         return None
     rung, whole = larger
+    if bounds.site_mib and (whole.mem_mib or 0) > bounds.site_mib:
+        return None
     return MemoryRaise(
         str(compress_indices(rows)), request.overridden_by(whole.differing_from(had)), rung,
         format_memory(memory), format_memory(whole.mem_mib or 0), evidence, given,

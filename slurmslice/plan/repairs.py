@@ -35,6 +35,7 @@ from slurmslice.policy.repair_rules import Step, StepKind
 from slurmslice.run.continuations import CONTINUE, is_continuation
 from slurmslice.run.run import Run
 from slurmslice.sbatch.resource_request import NO_REQUEST, ResourceRequest
+from slurmslice.sbatch.units import format_memory
 from slurmslice.spec.packing import task_request
 from slurmslice.status.states import FAILED_STATES, FINAL_STATES, State
 
@@ -69,6 +70,11 @@ def repair_policy(run: Run) -> RepairPolicy:
         continue_on=run.continue_on,
         max_continues=run.max_continues,
     )
+
+
+def policy_in_force(run: Run) -> RepairPolicy:
+    """Return the recorded policy of a run, within the rules of its site."""
+    return repair_policy(run).within(run.site.max_attempts)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +116,9 @@ def find_repairs(run: Run) -> Repairs:
     A slice that a person cancelled may have failed before the cancel reached it: it is left.
     If the engine or the script cannot be read, the repair is decided without its limits.
     """
-    policy = repair_policy(run)
-    if not policy.submits_again:
+    if not repair_policy(run).submits_again:
         return Repairs()
+    policy = policy_in_force(run)
     held_by = run.journal_state.submission_of
     failed = run.statuses.rows_in(FAILED_STATES)
     if not failed:
@@ -122,6 +128,8 @@ def find_repairs(run: Run) -> Repairs:
     left: dict[tuple[str, str], list[int]] = {}
     for row in failed:
         cause, decision = decide(row)
+        if run.site.fault:
+            decision = Left(run.site.fault)
         if (held := held_by(row)) and row in held.cancelled:
             decision = Left("a person cancelled it")
         if isinstance(decision, Left):
@@ -132,7 +140,7 @@ def find_repairs(run: Run) -> Repairs:
     others = list[tuple[Choice, str]]()
     if choices and not (policy.allow_changed or run.same_code):  # --same-code refuses instead
         choices, others = divide_by_code(run, choices)
-    if policy.budget and choices:
+    if (policy.budget or run.site.budget) and choices:
         costs = AttemptCosts(run, decide.default_time)
         going_on = [choice for choice in choices if is_continuation(choice.cause)]
         repairs = [choice for choice in choices if not is_continuation(choice.cause)]
@@ -167,7 +175,7 @@ class AttemptsLeft:
     """The further attempts of slices by the recorded policy of their run."""
 
     def __init__(self, run: Run) -> None:
-        self._run, self._policy, self._history = run, repair_policy(run), RepairHistory(run)
+        self._run, self._policy, self._history = run, policy_in_force(run), RepairHistory(run)
         due = find_repairs(run).due
         self._repaired = frozenset(row for one in due for row in one.rows)
         self._continued = frozenset(
@@ -258,9 +266,15 @@ class Decisions:
                 node=None if run.engine.runs_in_process else node,
             )
             changes = request_changes(step, had, bounds)
-            if not changes or isinstance(changes, Left):
+            if isinstance(changes, Left):
                 return changes
-            reason = self.impossible_reason(had.with_changes(changes))
+            wanted = had.with_changes(changes)
+            if bounds.site_mib and (wanted.mem_mib or 0) > bounds.site_mib:
+                most = format_memory(bounds.site_mib)
+                return Left(f"the site allows no repair with more memory than {most}")
+            if not changes:
+                return changes
+            reason = self.impossible_reason(wanted)
         except NoAnswerError:
             return dict(step.changes)  # the plan asks again
         except BadInputError as why:
@@ -278,6 +292,9 @@ class Decisions:
             first,
             limits.node_mem_mib // packing.at_once if limits and limits.node_mem_mib else None,
             limits.max_time_s // packing.rounds if limits and limits.max_time_s else None,
+            site_mib=self._run.site.max_mem_mib // packing.at_once
+            if self._run.site.max_mem_mib
+            else None,
         )
 
     def impossible_reason(self, request: ResourceRequest) -> str:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 
@@ -60,6 +60,7 @@ class RepairPolicy:
         allow_changed: a slice is repaired also if its code has changed.
         continue_on: the causes after which a slice continues from its checkpoint, as checked.
         max_continues: the most continuations of a slice.
+        attempts_of_site: the site allows no more attempts.
     """
 
     max_attempts: int = 1
@@ -70,15 +71,25 @@ class RepairPolicy:
     allow_changed: bool = False
     continue_on: str = ""
     max_continues: int = MOST_CONTINUES
+    attempts_of_site: bool = False
 
     @property
     def submits_again(self) -> bool:
         """True if the policy may submit a failed slice again."""
         return self.max_attempts > 1 or bool(self.continue_on)
 
+    def within(self, most_attempts: int | None) -> RepairPolicy:
+        """Return the policy with at most so many attempts, because the site allows no more."""
+        if most_attempts is None or self.max_attempts <= most_attempts:
+            return self
+        return replace(self, max_attempts=most_attempts, attempts_of_site=True)
+
     @property
     def limit_reason(self) -> str:
         """The reason to leave a slice that had all its attempts."""
+        if self.attempts_of_site:
+            attempts = "1 attempt" if self.max_attempts == 1 else f"{self.max_attempts} attempts"
+            return f"the site allows at most {attempts}"
         return f"--max-attempts {self.max_attempts} reached"
 
     @property
@@ -161,6 +172,8 @@ def next_step(
         earlier: the causes that were repaired since a person submitted the slice.
         raised: the rungs for ``oom`` that its first request was ahead already.
     """
+    if policy.attempts_of_site and policy.max_attempts == 1:
+        return Left(policy.limit_reason)
     rule = policy.rule_for(cause) if policy.max_attempts > 1 else None
     if rule is None:
         return Left(f"no rule for {cause}")
@@ -188,6 +201,7 @@ class Bounds:
         max_time_s: the longest time limit of a slice, seconds.
         peak_mib: the largest measured use of memory of slices that ended, MiB.
         node: the node that it failed on.
+        site_mib: the most memory of a slice that the site allows, MiB.
     """
 
     first: ResourceRequest
@@ -195,6 +209,7 @@ class Bounds:
     max_time_s: int | None = None
     peak_mib: int | None = None
     node: str | None = None
+    site_mib: int | None = None
 
 
 def request_changes(step: Step, had: ResourceRequest, bounds: Bounds) -> Mapping[str, str] | Left:
@@ -265,6 +280,8 @@ def _memory_cap(total: int, nodes: int, bounds: Bounds) -> int | None:
     # A request above the commonest node is meant for larger nodes.
     if bounds.node_mib and bounds.node_mib * nodes >= total:
         caps.append(bounds.node_mib * nodes)
+    if bounds.site_mib:
+        caps.append(bounds.site_mib)
     return min(caps, default=None)
 
 

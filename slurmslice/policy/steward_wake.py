@@ -89,6 +89,7 @@ def make_wake(
     pause_s: int = 0,
     any_end: bool = False,
     soon: bool = False,
+    most_terms: int = MAX_TERMS,
 ) -> Wake:
     """Return what the steward waits for.
 
@@ -100,11 +101,12 @@ def make_wake(
         any_end: slices wait for room, or arrays for a share of the throttle. So each end counts,
             and not only a failure.
         soon: something is not known or not done yet, so look again although nothing ends.
+        most_terms: the most terms of the list, from 3.
     """
     if not tasks or (soon and all(task.started_at is None for task in tasks)):
         return Wake(max(pause_s, LEAST_PAUSE_S))
-    arrays = list(dict.fromkeys(task.job for task in tasks))[: MAX_TERMS - 1]
-    names_all = len(tasks) + len(arrays) < MAX_TERMS
+    arrays = list(dict.fromkeys(task.job for task in tasks))[: most_terms - 1]
+    names_all = len(tasks) + len(arrays) < most_terms
     beat = SOON_MIN if soon else HEARTBEAT_MIN if names_all else BLIND_HEARTBEAT_MIN
     kind = "afterany" if any_end else "afternotok"
     terms = [f"{kind}:{task.name}" for task in tasks if names_all]
@@ -114,6 +116,12 @@ def make_wake(
     age_min = int(max(0.0, now - newest.started_at) // 60) if newest.started_at else 0
     terms.append(f"after:{newest.name}+{age_min + beat}")
     return Wake(pause_s, "?".join(terms), names_all, beat, newest.started_at is None)
+
+
+def wake_for_job(job: str, pause_s: int = 0) -> Wake:
+    """Return what the steward waits for if only one job beside the slices is left."""
+    beat = max(HEARTBEAT_MIN, pause_s // 60)
+    return Wake(pause_s, f"afterany:{job}?after:{job}+{beat}", look_min=beat)
 
 
 def _last_arrays(tasks: Sequence[LiveTask]) -> list[str]:

@@ -51,7 +51,8 @@ def counts_by_state(run: Run, among: Collection[int] | None = None) -> list[Stat
 
 def _count(run: Run, state: State, rows: list[int], requested: SliceRequests) -> StateCount:
     keys = key_ranges(run.table.keys.of(rows))
-    if state is State.WAITING and (run.journal_state.held or run.waits_for_canary):
+    waits = run.journal_state.held or run.waits_for_canary or run.waits_for_other
+    if state is State.WAITING and waits:
         return StateCount(state, tuple(rows), keys, run.reason_of(rows[-1]))
     return StateCount(
         state, tuple(rows), keys, requested.over(state, rows, frequent_reasons(run, rows))

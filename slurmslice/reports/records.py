@@ -8,10 +8,12 @@ from collections.abc import Collection
 
 from slurmslice.plan.canary_phase import stop_reason
 from slurmslice.plan.failure_causes import cause_of_row
-from slurmslice.plan.repairs import AttemptsLeft, repair_policy, rows_to_repair
+from slurmslice.plan.repairs import AttemptsLeft, repair_policy
+from slurmslice.plan.then_phase import is_over
 from slurmslice.reports.measured import elapsed_s
 from slurmslice.reports.slice_requests import SliceRequests
 from slurmslice.reports.steward import report_steward
+from slurmslice.reports.then import report_then
 from slurmslice.run.continuations import count_continuations, is_continuation
 from slurmslice.run.raised_requests import RequestRaised
 from slurmslice.run.run import Run
@@ -41,9 +43,12 @@ def run_record(run: Run, rows: Collection[int] | None = None) -> Record:
         "directory": str(run.directory.path),
         "engine": run.record.engine,
         "cluster": run.record.cluster,
-        "finished": run.finished and not rows_to_repair(run),
+        "finished": is_over(run),
         "stopped": stop_reason(run) or None,
         "steward": _steward(run),
+        "after": run.record.after or None,
+        "waits_for_other": run.waits_for_other,
+        "then": then.record() if (then := report_then(run)) else None,
         "max_attempts": repair_policy(run).max_attempts,
         "excluded_nodes": [
             dataclasses.asdict(one)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from slurmslice.actions.steward import look_at
+from slurmslice.actions.table_line import is_in_place
 from slurmslice.errors import NoAnswerError
 from slurmslice.run.run import Run
 from slurmslice.run.steward_folder import StewardFolder
-from slurmslice.run.steward_record import Round, Steward
+from slurmslice.run.steward_record import BY_JOB, TABLES, Round, Steward
 from slurmslice.status.observation import TaskReport
 from slurmslice.status.states import State
 
@@ -18,7 +19,7 @@ class StewardReport:
     """The steward of a run at this moment.
 
     Attributes:
-        job: its job id; empty if it is not known if Slurm accepted it.
+        job: its job id, or the place of its line; empty if it is not known if Slurm accepted it.
         state: ``waits``, ``runs``, ``ended`` (its own end, or by ``cancel``), ``gone`` (it ended
             otherwise), or ``unknown`` (no answer).
         why: the reason of an end, or why Slurm does not start it; empty if there is none.
@@ -33,11 +34,18 @@ class StewardReport:
     rounds: int = 0
     last: Round | None = None
     not_before: float | None = None
+    way: str = BY_JOB
+
+    @property
+    def place(self) -> str:
+        """Name it for a person: its job, or the table with its line."""
+        return describe(self.way, self.job)
 
     def record(self) -> dict[str, object]:
         """Return it as a plain record, for ``--json``."""
         return {
             "job": self.job or None,
+            "way": self.way,
             "state": self.state,
             "reason": self.why,
             "rounds": self.rounds,
@@ -57,12 +65,23 @@ def report_steward(run: Run) -> StewardReport | None:
     state, why = _state(run, steward)
     last = rounds[-1] if rounds else None
     not_before = last.not_before or None if last and state == "waits" else None
-    return StewardReport(steward.job, state, why, len(rounds), last, not_before)
+    way = steward.intent.way
+    return StewardReport(steward.job, state, why, len(rounds), last, not_before, way)
+
+
+def describe(way: str, job: str) -> str:
+    """Name a steward for a person: its job, or the table with its line."""
+    if way not in TABLES:
+        return f"Job {job}"
+    machine = job.partition("@")[2]
+    return f"A line in your {TABLES[way]}{f' on {machine}' if machine else ''}"
 
 
 def _state(run: Run, steward: Steward) -> tuple[str, str]:
     if steward.ended:
         return "ended", steward.ended
+    if steward.is_line:
+        return _line_state(run, steward)
     if not steward.job:
         return "unknown", "it is not known if Slurm accepted it"
     try:
@@ -72,6 +91,16 @@ def _state(run: Run, steward: Steward) -> tuple[str, str]:
     if report is None:
         return "gone", "Slurm does not know it any more"
     return _slurm_state(report)
+
+
+def _line_state(run: Run, steward: Steward) -> tuple[str, str]:
+    if run.directory.foreign_owner is not None:
+        return "unknown", "its line is another user's"
+    try:
+        there = is_in_place(steward)
+    except NoAnswerError as silence:
+        return "unknown", silence.message
+    return ("waits", "") if there else ("gone", "its line is gone")
 
 
 def _slurm_state(report: TaskReport) -> tuple[str, str]:

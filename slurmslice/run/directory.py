@@ -35,6 +35,7 @@ from slurmslice.spec.run_spec import RunRecord
 from slurmslice.system import files, locks
 from slurmslice.system.users import other_owner, user_name
 
+_TASK_OF_LINE = re.compile(rb" task=(\d+)(?: |\n)")
 _FENCED = "fenced by slurmslice, which gave this submission up\n"
 
 
@@ -55,6 +56,7 @@ class RunDirectory:
         """Task logs that could not be read, and the reasons."""
         self.known_fault = ""
         """The fault of the library at the last poll; empty if there was none."""
+        self._worker_lines: tuple[int, list[tuple[int, int]], dict[bytes, list[bytes]]] = 0, [], {}
 
     @classmethod
     def open(cls, path: Path) -> RunDirectory:
@@ -198,15 +200,22 @@ class RunDirectory:
     def read_worker_lines(self, number: int, index: int) -> bytes:
         """Return the lines of the local engine's workers about a task that has no log of its own.
 
-        It reads all lines of the workers, so use it for one task only.
+        The lines of one submission are kept in memory as long as its files are unchanged.
         """
-        word, lines = re.compile(rb" task=%d(?: |\n)" % index), list[bytes]()
+        folder, known = self.submission_folder(number) / "tasks", list[tuple[int, int]]()
         with contextlib.suppress(OSError):
             for worker in count():
-                path = self.submission_folder(number) / "tasks" / f"worker-{worker}.log"
-                found = files.read_file(path).splitlines(keepends=True)
-                lines += [line for line in found if word.search(line)]
-        return b"".join(lines)
+                status = (folder / f"worker-{worker}.log").stat()
+                known.append((status.st_size, status.st_mtime_ns))
+        if self._worker_lines[:2] != (number, known):
+            lines: dict[bytes, list[bytes]] = {}
+            with contextlib.suppress(OSError):
+                for worker in range(len(known)):
+                    for line in files.read_file(folder / f"worker-{worker}.log").splitlines(True):
+                        if found := _TASK_OF_LINE.search(line):
+                            lines.setdefault(found[1], []).append(line)
+            self._worker_lines = number, known, lines
+        return b"".join(self._worker_lines[2].get(b"%d" % index, ()))
 
     def has_log(self, number: int, name: str) -> bool:
         """Tell if a slice's own log exists. The slice's process creates it first of all.

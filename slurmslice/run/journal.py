@@ -23,6 +23,13 @@ from slurmslice.run.steward_record import (
     StewardIntent,
     StewardSubmitted,
 )
+from slurmslice.run.then_record import (
+    ThenCalledOff,
+    ThenEnded,
+    ThenEvent,
+    ThenIntent,
+    ThenSubmitted,
+)
 from slurmslice.sbatch.resource_request import NO_REQUEST, ResourceRequest
 from slurmslice.spec.code_record import NO_CODE, CodeRecord
 from slurmslice.spec.recorded_environment import RecordedEnvironment
@@ -335,6 +342,14 @@ class CanaryEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class AfterMet:
+    """The run does not wait for the other one (``--after``) any more, and the reason."""
+
+    reason: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class EndTold:
     """The person is told the end of the run in one way: ``mail`` or ``on-end``.
 
@@ -350,13 +365,14 @@ _EVENTS = (
     *(Intent, Queued, Dequeued, Submitted, Rejected, Fenced, LateJobCancelled, SlicesReturned),
     *(Requeued, JobCarriesMore, Cancelled, Throttled, PolicyChanged, Shared, Held, Released),
     *(Unclear, EnvironmentRecorded, NodeExcluded, NodeIncluded, CanaryEnded),
-    *(RequestRaised, EndTold, StewardIntent, StewardSubmitted, StewardEnded),
+    *(AfterMet, RequestRaised, EndTold, StewardIntent, StewardSubmitted, StewardEnded),
+    *(ThenIntent, ThenSubmitted, ThenEnded, ThenCalledOff),
 )
 Event = (
     Intent | Queued | Dequeued | Submitted | Rejected | Fenced | LateJobCancelled | SlicesReturned
     | Requeued | JobCarriesMore | Cancelled | Throttled | PolicyChanged | Shared | Held | Released
     | Unclear | EnvironmentRecorded | NodeExcluded | NodeIncluded | CanaryEnded
-    | RequestRaised | EndTold | StewardEvent
+    | AfterMet | RequestRaised | EndTold | StewardEvent | ThenEvent
 )  # fmt: skip
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 
 from slurmslice.run.continuations import count_continuations
 from slurmslice.run.journal import (
+    AfterMet,
     CanaryEnded,
     Cancelled,
     Dequeued,
@@ -35,12 +36,17 @@ from slurmslice.run.node_decisions import NodeDecisions
 from slurmslice.run.raised_requests import RaisedRequests, RequestRaised
 from slurmslice.run.steward_record import (
     Steward,
-    StewardEnded,
-    StewardIntent,
-    StewardSubmitted,
+    StewardEvent,
     steward_after,
 )
 from slurmslice.run.submission import Submission, SubmissionStatus
+from slurmslice.run.then_record import (
+    ThenCalledOff,
+    ThenEvent,
+    ThenIntent,
+    ThenStep,
+    then_after,
+)
 from slurmslice.sbatch.array_expression import ArrayExpression, compress_indices, parse_array
 from slurmslice.sbatch.options import FIRST_ONLY
 from slurmslice.sbatch.resource_request import ResourceRequest
@@ -48,7 +54,7 @@ from slurmslice.spec.recorded_environment import RecordedEnvironment
 from slurmslice.spec.run_spec import FailureLimit
 
 _Decision = (
-    Throttled | PolicyChanged | Held | Released | EnvironmentRecorded | EndTold
+    AfterMet | Throttled | PolicyChanged | Held | Released | EnvironmentRecorded | EndTold
     | NodeExcluded | NodeIncluded | CanaryEnded
 )  # fmt: skip
 """Events that change no slice."""
@@ -93,8 +99,11 @@ class JournalState:
         done_before: the rows that were done before the run was made.
         raised: the requests that were raised before a first attempt.
         canary_ended: the slices beside the canary may be submitted.
+        after_met: the run does not wait for the other one any more.
         end_told: the ways by which the person was told the present end of the run.
         steward: the newest steward; None if there was none.
+        then: the newest start of the step after the run; None if there was none.
+        then_called_off: a person cancelled the run after its newest submission.
     """
 
     submissions: dict[int, Submission]
@@ -130,9 +139,12 @@ class JournalState:
     nodes: NodeDecisions = field(default_factory=NodeDecisions)
     raised: RaisedRequests = field(default_factory=RaisedRequests)
     canary_ended: bool = False
+    after_met: bool = False
     done_before: frozenset[int] = frozenset()
     end_told: frozenset[str] = frozenset()
     steward: Steward | None = None
+    then: ThenStep | None = None
+    then_called_off: bool = False
     _before: dict[int, _UndoRecord] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -144,6 +156,14 @@ class JournalState:
     def next_number(self) -> int:
         """The number of the next submission."""
         return max(self.submissions, default=0) + 1
+
+    @property
+    def newest_accepted(self) -> int:
+        """The number of the newest accepted submission; 0 if there is none."""
+        accepted = (
+            n for n, s in self.submissions.items() if s.status is SubmissionStatus.SUBMITTED
+        )
+        return max(accepted, default=0)
 
     def next_numbers(self, rows: Sequence[int]) -> dict[str, Sequence[int]]:
         """Return the next attempt of each row, and its continuations before that.
@@ -216,8 +236,8 @@ class JournalState:
             case Shared():
                 stopped = self.submissions[event.number].stopped or event.share == 0
                 self._update(event.number, share=event.share, stopped=stopped)
-            case StewardIntent() | StewardSubmitted() | StewardEnded():
-                self.steward = steward_after(self.steward, event)
+            case _ if isinstance(event, StewardEvent | ThenEvent):
+                self._follow(event)
             case _:
                 self._set_policy(event)
         return NO_ROWS
@@ -240,11 +260,24 @@ class JournalState:
                 self.nodes.apply(event)
             case CanaryEnded():
                 self.canary_ended = True
+            case AfterMet():
+                self.after_met, self.end_told = True, frozenset()
             case EndTold():
                 told = self.end_told - {event.way}
                 self.end_told = told if event.failed else told | {event.way}
             case PolicyChanged():
                 self._change_policy(event)
+
+    def _follow(self, event: StewardEvent | ThenEvent) -> None:
+        """Apply an event about a job beside the slices."""
+        if isinstance(event, StewardEvent):
+            self.steward = steward_after(self.steward, event)
+            return
+        self.then = then_after(self.then, event)
+        if isinstance(event, ThenIntent):
+            self.end_told = frozenset()
+        if isinstance(event, ThenIntent | ThenCalledOff):
+            self.then_called_off = isinstance(event, ThenCalledOff)
 
     def _change_policy(self, event: PolicyChanged) -> None:
         for part in fields(event):
@@ -256,7 +289,7 @@ class JournalState:
         if event.number in self.submissions:
             raise ValueError(f"submission {event.number} begins twice")
         submission = self.submissions[event.number] = Submission(event)
-        self.end_told = frozenset()
+        self.end_told, self.then_called_off = frozenset(), False
         rows = parse_array(event.rows)
         tasks = -(-len(rows) // event.pack)
         if rows.highest >= len(self.holder) or tasks != len(submission.array):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
@@ -54,6 +54,9 @@ class ReadOnlyDirectory(RunDirectory):
     def append_states(self, lines: bytes, header: bytes) -> None:
         """Write nothing: the statuses are in ``Run``."""
 
+    def write_cancelled(self, number: int, slots: Mapping[int, Sequence[int]]) -> None:
+        """Write nothing: the tasks of a dry run go on."""
+
     def fence(self, number: int) -> bool:
         """Tell if a submission could be fenced; do not fence it."""
         return self.claiming_job(number) is None
@@ -77,7 +80,7 @@ class _ReadOnlyEngine:
     def cancel(self, *_: object) -> None:
         """Cancel nothing."""
 
-    throttle = hold = release = cancel
+    throttle = hold = release = announce_cancelled = cancel
 
 
 class _ForeignEngine(_ReadOnlyEngine):

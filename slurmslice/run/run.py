@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 
 from slurmslice.engines.protocol import Engine, TaskLimits
@@ -16,8 +17,10 @@ from slurmslice.errors import BadInputError, DamagedRunError
 from slurmslice.run.directory import RunDirectory
 from slurmslice.run.journal import Event, SlicesReturned, parse_events
 from slurmslice.run.journal_state import JournalState
+from slurmslice.run.site_rules import NO_RULES
 from slurmslice.run.statuses import StatusTable
 from slurmslice.run.submission import Submission, SubmissionStatus
+from slurmslice.run.then_record import ThenSeen
 from slurmslice.sbatch.array_expression import compress_indices, parse_array
 from slurmslice.sbatch.options import FIRST_ONLY
 from slurmslice.sbatch.resource_request import ResourceRequest
@@ -28,6 +31,21 @@ from slurmslice.spec.recorded_environment import RecordedEnvironment
 from slurmslice.spec.run_spec import FailureLimit, RunRecord
 from slurmslice.status.reconcile import SliceStatus
 from slurmslice.status.states import State
+
+
+@dataclass(frozen=True, slots=True)
+class AfterSeen:
+    """The run that another one waits for, as it was last seen.
+
+    Attributes:
+        done: every slice of it is done, and the step after it.
+        failed: the reason why it will not be done by itself; empty if there is none.
+        silence: the reason why that is not known; empty if it is.
+    """
+
+    done: bool = False
+    failed: str = ""
+    silence: str = ""
 
 
 class Run:
@@ -58,12 +76,18 @@ class Run:
         """Submissions exclude no suspected node, because one without them was rejected."""
         self.answered_at = float("-inf")
         """The last time when all sources answered about all slices in flight, epoch seconds."""
+        self.site = NO_RULES
+        """The rules of the site, as the last poll read them."""
         self.places_kept = 0
         """Places in the engine's queue that submissions of slices leave free."""
         self.foreign_jobs: set[str] = set()
         """Job ids of this run that Slurm has given to other jobs."""
         self.unsubmitted_at = float("-inf")
         """The last time when Slurm knew no job of a hand-submitted script, epoch seconds."""
+        self.then_seen: ThenSeen | None = None
+        """The state of the step after the run, as this process saw it last."""
+        self.after_seen = AfterSeen()
+        """The run that this one waits for, as this process saw it last."""
         self._read_all()
 
     # -- the files of the run ----------------------------------------------------------------
@@ -273,16 +297,30 @@ class Run:
         return bool(self.canary) and not self.journal_state.canary_ended
 
     @property
+    def waits_for_other(self) -> bool:
+        """True if the run waits for another one (``--after``), as far as is recorded."""
+        return bool(self.record.after) and not self.journal_state.after_met
+
+    @property
     def has_steward(self) -> bool:
         """True if a steward follows the run, as far as is known."""
         steward = self.journal_state.steward
         return steward is not None and not steward.ended
 
+    @property
+    def then_seen_state(self) -> State | None:
+        """The last seen state of the step's newest start; None if this process saw none."""
+        seen, step = self.then_seen, self.journal_state.then
+        return seen.state if seen and step and seen.token == step.token else None
+
     def reason_of(self, row: int) -> str:
         """Return the reason for a slice's state.
 
-        If the rest of the run is held, or its canary is not done, that is why a slice waits.
+        If the rest of the run is held, or waits for a canary or another run, that is why a slice
+        waits.
         """
+        if self.waits_for_other and self.statuses[row].state is State.WAITING:
+            return f"submitted when the run {os.path.basename(self.record.after)} is done"
         status, held = self.statuses[row], self.journal_state.held
         behind = self.waits_for_canary and row not in self.canary
         if behind and status.state is State.WAITING and not held:

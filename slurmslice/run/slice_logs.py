@@ -13,8 +13,32 @@ from typing import BinaryIO
 
 from slurmslice.run.directory import RunDirectory
 from slurmslice.run.submission import Submission
-from slurmslice.script.log_sections import MAX_SECTION_BYTES, LogSection, find_sections
+from slurmslice.script.log_sections import (
+    MAX_SECTION_BYTES,
+    LogSection,
+    SectionPlace,
+    find_sections,
+    index_sections,
+    read_sections,
+)
 from slurmslice.system import files
+
+_MAX_PLACES = 1_000_000
+
+_known_places: dict[tuple[str, int, int, int], dict[str, list[SectionPlace]]] = {}
+"""The places of sections in shared files, by path, inode, size and time of the file. Neighbours in
+the slice table are in different files, so each file would otherwise be read once for each slice."""
+
+
+def _find_places(
+    data: mmap.mmap, known: tuple[str, int, int, int]
+) -> dict[str, list[SectionPlace]]:
+    if known not in _known_places:
+        found = index_sections(data)
+        if sum(map(len, _known_places.values())) + len(found) > _MAX_PLACES:
+            _known_places.clear()
+        _known_places[known] = found
+    return _known_places[known]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,10 +134,12 @@ class SliceLog:
         except FileNotFoundError:
             return []
         with open(opened, "rb") as file:
-            if file.seek(0, os.SEEK_END) == 0:  # mmap refuses an empty file
+            status = os.fstat(file.fileno())
+            if status.st_size == 0:  # mmap refuses an empty file
                 return []
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                return find_sections(data, self.name)
+                known = (str(self.shared), status.st_ino, status.st_size, status.st_mtime_ns)
+                return read_sections(data, _find_places(data, known).get(self.name, ()))
 
     def read(self, offset: int = 0) -> Iterator[bytes]:
         """Yield the bytes of the log from an offset on, in pieces.

@@ -7,14 +7,16 @@
     steward/next          what it waits for next; one line, written by each round for bash
     steward/rounds.jsonl  a line for each round
     steward/log           the output of its rounds
+    steward/line.sh       what a line of a crontab calls, in place of a job; with the environment
 """
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from slurmslice.run.steward_record import Round, parse_rounds
-from slurmslice.system import files
+from slurmslice.system import files, locks
 
 
 class StewardFolder:
@@ -28,6 +30,7 @@ class StewardFolder:
         self.path = run_dir / "steward"
         self.script = self.path / "steward.sh"
         self.log = self.path / "log"
+        self.line_script = self.path / "line.sh"
         self._claim = self.path / "job"
         self._next = self.path / "next"
         self._rounds = self.path / "rounds.jsonl"
@@ -38,6 +41,28 @@ class StewardFolder:
         files.replace_file(self.script, script)
         self._claim.unlink(missing_ok=True)
         self._next.unlink(missing_ok=True)
+
+    def write_line_script(self, text: str) -> None:
+        """Write the script of a line, for the eyes of its owner only. The caller holds the lock."""
+        self.path.mkdir(exist_ok=True)
+        files.replace_file(self.line_script, text.encode("utf-8", "surrogateescape"), 0o600)
+
+    def only_one(self) -> AbstractContextManager[None]:
+        """Hold the place of the one call of a line that works; a second one does not wait.
+
+        Raises:
+            LockedError: another call holds it.
+        """
+        return locks.hold_lock(self.path, "tick", 0o600, 0)
+
+    def due_at(self) -> float:
+        """Return the earliest time of the next round, epoch seconds; 0 if it is due."""
+        rounds = self.rounds()
+        return rounds[-1].not_before if rounds else 0.0
+
+    def remove_line_script(self) -> None:
+        """Remove the script of a line."""
+        self.line_script.unlink(missing_ok=True)
 
     def claim(self, job: str) -> str:
         """Claim the place of the steward for a job; return the job that has it.

@@ -20,17 +20,29 @@ class StewardIntent:
         token, job_name: they identify its job; the name ends in the token and ``-steward``.
         at: epoch seconds.
         options: the options of the person for its job (``--steward-sbatch``).
+        way: a job that puts itself back (``BY_JOB``), or one of ``TABLES``, whose line has no job.
     """
 
     token: str
     job_name: str
     at: float
     options: ResourceRequest = NO_REQUEST
+    way: str = "steward"
+
+
+BY_JOB = "steward"
+"""The way of a run that a job follows."""
+
+TABLES = {"scrontab": "scrontab", "cron": "crontab"}
+"""The other ways: a line in a table of the user. For each the program of the table."""
 
 
 @dataclass(frozen=True, slots=True)
 class StewardSubmitted:
-    """The steward has a job: ``sbatch`` answered, or it was ``found``, or it has ``claimed``."""
+    """The steward has a job: ``sbatch`` answered, or it was ``found``, or it has ``claimed``.
+
+    A line has the place of its table instead of a job: ``scrontab``, or ``cron@MACHINE``.
+    """
 
     token: str
     job: str
@@ -68,6 +80,11 @@ class Steward:
     def token(self) -> str:
         """Its token."""
         return self.intent.token
+
+    @property
+    def is_line(self) -> bool:
+        """True if it is a line of a table, and no job."""
+        return self.intent.way in TABLES
 
     @property
     def name_end(self) -> str:

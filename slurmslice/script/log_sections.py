@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import mmap
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 MAX_SECTION_BYTES = 1 << 16
@@ -56,19 +57,31 @@ def find_sections(data: bytes | mmap.mmap, name: str) -> list[LogSection]:
         data: the file that several slices share, or ``tasks/<index>.log``.
         name: the slice's log, relative to ``logs``.
     """
-    found, position, wanted = list[LogSection](), 0, name.encode()
+    return read_sections(data, index_sections(data).get(name, ()))
+
+
+SectionPlace = tuple[int, int, bool]
+"""The place of a section: the offset of its text, its length, and True if it was dropped."""
+
+
+def read_sections(data: bytes | mmap.mmap, places: Iterable[SectionPlace]) -> list[LogSection]:
+    """Return the sections at these places."""
+    return [
+        LogSection(data[offset : offset + size], dropped=dropped, offset=offset)
+        for offset, size, dropped in places
+    ]
+
+
+def index_sections(data: bytes | mmap.mmap) -> dict[str, list[SectionPlace]]:
+    """Find the places of all sections by the name of the log, in the order of ``find_sections``."""
+    found, position = dict[str, list[SectionPlace]](), 0
     while header := _HEADER.search(data, position):
         whole = _whole_end(data, header, header.end())
         position = whole or header.end()
-        if header["name"] != wanted:
-            continue
-        size = int(header["bytes"])
-        if size == 0:
-            dropped = header["dropped"] is not None
-            found.append(LogSection(b"", dropped=dropped, offset=header.end()))
-        elif whole:
-            text = data[header.end() : header.end() + size]
-            found.append(LogSection(text, offset=header.end()))
+        size, name = int(header["bytes"]), header["name"].decode("utf-8", "surrogateescape")
+        if size == 0 or whole:
+            place = header.end(), size, size == 0 and header["dropped"] is not None
+            found.setdefault(name, []).append(place)
     return found
 
 

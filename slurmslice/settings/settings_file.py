@@ -1,8 +1,8 @@
 """Settings files: the content of each ``slurmslice.toml``, and the merge of several sources.
 
 A setting is a command line option in a file. Its value is the text of that option. The
-top level holds the options of a new run, ``[policy]`` the options of ``run``,
-``[sbatch]`` the options of sbatch, and each ``[profile.NAME]`` may hold all of these again.
+top level holds the options of a new run, ``[policy]`` the options of ``run``, ``[then]`` the step
+after it, and ``[sbatch]`` the options of sbatch. Each ``[profile.NAME]`` may hold all of these.
 
 In memory an option has the name of its command line parameter (``slices_from``). An sbatch
 option has its dashes (``--mem-per-cpu``). The words of the command are ``words``.
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from slurmslice import sbatch
@@ -52,11 +52,13 @@ class KnownKeys:
     Attributes:
         top: keys of the top level.
         policy: keys of ``[policy]``.
+        then: keys of ``[then]``.
         cluster_options: returns the cluster's additional sbatch options by long name.
     """
 
     top: Mapping[str, SettingKey]
     policy: Mapping[str, SettingKey]
+    then: Mapping[str, SettingKey] = field(default_factory=dict)
     cluster_options: Callable[[], Mapping[str, Option]] = dict
 
 

@@ -125,12 +125,14 @@ class _Reader:
     def _settings(self, tree: dict[str, object]) -> Iterator[tuple[str, Setting]]:
         tables = {
             name: _table(tree.pop(name, {}), f"{self.file}: {self._header(name)}")
-            for name in ("policy", "sbatch")
+            for name in ("policy", "then", "sbatch")
         }
         for key, value in tree.items():
             yield self._option("", key, value, self.keys.top)
         for key, value in tables["policy"].items():
             yield self._option("policy", key, value, self.keys.policy)
+        for key, value in tables["then"].items():
+            yield self._option("then", key, value, self.keys.then)
         for key, value in tables["sbatch"].items():
             yield self._sbatch_option(key, value)
 
@@ -188,6 +190,7 @@ class _Reader:
         """Return the error of an unknown key; it names the nearest known key and its table."""
         tables = {
             **dict.fromkeys((*sbatch.known_options(), *more), "sbatch"),
+            **dict.fromkeys(self.keys.then, "then"),
             **dict.fromkeys(self.keys.policy, "policy"),
             **dict.fromkeys(self.keys.top, ""),
         }

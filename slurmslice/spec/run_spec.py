@@ -17,7 +17,9 @@ from slurmslice.spec.packing import NO_PACKING, Packing
 from slurmslice.spec.per_slice_options import options_with_columns
 from slurmslice.spec.recorded_environment import RecordedEnvironment
 from slurmslice.spec.slice_numbers import SliceNumbers
+from slurmslice.spec.then_rule import ThenRule
 from slurmslice.system.json_fields import decode, encode
+from slurmslice.system.shell_quoting import quote
 
 RUN_FORMAT = 1
 """The version of the format; it grows when older run directories can no longer be read."""
@@ -73,6 +75,8 @@ class RunSpec:
         max_continues: the most continuations of a slice.
         mail: one mail tells the end of the run; ``request`` has its address (``mail-user``).
         on_end: shell text that runs at the end of the run, with its status as JSON on stdin.
+        after: the directory of the run that this one waits for; empty for none.
+        then: the step after the run; None for none.
     """
 
     name: str
@@ -105,6 +109,8 @@ class RunSpec:
     max_continues: int = 20
     mail: bool = False
     on_end: str = ""
+    after: str = ""
+    then: ThenRule | None = None
 
     @cached_property
     def per_slice(self) -> ResourceRequest:
@@ -240,8 +246,18 @@ class RunRecord(RunSpec):
             "checkpoint": self.checkpoint or "none",
             "failed job steps": "are allowed" if self.allow_failed_steps else "count",
             "template": self.template or "slurmslice's own",
+            "run to wait for": self.after or "none",
+            "step afterwards": then_words(self.then),
             "folder": self.work_dir,
         }
+
+
+def then_words(rule: ThenRule | None) -> str:
+    """Return the step after a run as options, for a person; ``none`` if there is none."""
+    if rule is None:
+        return "none"
+    own = f" --then-sbatch {quote(str(rule.request))}" if rule.request else ""
+    return f"--then {quote(rule.command)} --then-if {rule.condition}{own}"
 
 
 def job_name(name: str, token: str) -> str:

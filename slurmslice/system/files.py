@@ -11,7 +11,7 @@ import errno
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -174,23 +174,41 @@ def read_new_lines(path: Path, offset: int) -> tuple[bytes, int]:
     return data[:whole], offset + whole
 
 
-def replace_file(path: Path, data: bytes) -> None:
+def replace_file(path: Path, data: bytes, mode: int = 0o666) -> None:
     """Replace a file as a whole, and flush it to disk.
+
+    Args:
+        path: the file.
+        data: its contents.
+        mode: its permissions, less the umask.
 
     Raises:
         OSError: it could not be written; the old file is unchanged.
     """
+    replace_file_by_pieces(path, (data,), mode)
+
+
+def replace_file_by_pieces(path: Path, pieces: Iterable[bytes], mode: int = 0o666) -> None:
+    """Replace a file as a whole by these bytes, and flush it to disk.
+
+    After an exception, also of the iterator, the old file is unchanged.
+
+    Raises:
+        OSError: it could not be written.
+    """
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        with draft.open("wb") as file:
-            file.write(data)
+        with open(draft, "wb", opener=partial(os.open, mode=mode)) as file:
+            file.writelines(pieces)
             file.flush()
             os.fsync(file.fileno())
         os.replace(draft, path)
-    except OSError as why:
+    except BaseException as why:
         with suppress(OSError):
             draft.unlink()
-        raise OSError(why.errno, why.strerror, str(path)) from why
+        if not isinstance(why, OSError) or isinstance(why, NotAFileError):
+            raise
+        raise OSError(why.errno, why.strerror, why.filename or str(path)) from why
 
 
 def create_exclusively(path: Path, data: bytes, *, durably: bool = False) -> bool:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn
 
 
@@ -101,6 +103,44 @@ def run_hook(
 
 
 _LAST_WORDS = 2000
+
+
+class Program:
+    """A program that runs in a session of its own.
+
+    Args:
+        child: its process.
+    """
+
+    def __init__(self, child: subprocess.Popen[bytes]) -> None:
+        self._child = child
+        self.pid = child.pid
+
+    def wait(self) -> int:
+        """Wait for its end, and return its exit code; 128 and the number after a signal."""
+        code = self._child.wait()
+        return code if code >= 0 else 128 - code
+
+    def kill_group(self) -> None:
+        """Kill its process group, and wait for its own end."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self._child.wait()
+
+
+def start_program(argv: Sequence[str], *, env: Mapping[str, str], output: Path) -> Program:
+    """Start a program without standard input; its output is appended to a file.
+
+    Raises:
+        OSError: it could not be started.
+    """
+    with open(output, "ab") as file:
+        child = subprocess.Popen(
+            list(argv), stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=dict(env),
+            start_new_session=True,
+        )  # fmt: skip
+    return Program(child)
+
 
 _SET_PDEATHSIG, _SET_CHILD_SUBREAPER = 1, 36
 """Operations of prctl(2)."""

@@ -72,9 +72,11 @@ def hasten(site: Site, folder: Path, job: str) -> None:
 
 
 def repairs_while_others_run(site: Site, folder: Path) -> None:
-    """The first failure wakes it. It repairs, keeps its id, and ends when all have ended."""
+    """The first failure wakes it. It repairs, keeps its id, and ends after the step afterwards."""
     mail = ("--mail", "--mail-user", "ada@lab.invalid")
-    job = started(site, folder, witnessed(f"{ONCE}\n{LONG}"), "--on", "exit:75=again", *mail)
+    then = ("--then", 'echo "$SLURM_JOB_ID" >>then; cat "$SLURMSLICE_MISSING" >>then')
+    work = witnessed(f"{ONCE}\n{LONG}")
+    job = started(site, folder, work, "--on", "exit:75=again", *mail, *then)
     until(
         lambda: len(events(folder, "x", "submitted")) == 2,
         lambda: f"a repair:\n{log(folder)}",
@@ -85,8 +87,10 @@ def repairs_while_others_run(site: Site, folder: Path) -> None:
     assert told(site, folder)["job"] == job
     write(site, folder / "go", "")
     until_done(folder)
-    counts = site.status(folder, "x")["counts"]
-    assert counts == {"COMPLETED": 2}
+    status = site.status(folder, "x")
+    assert status["counts"] == {"COMPLETED": 2}
+    assert (status["then"]["state"], status["then"]["stale"]) == ("COMPLETED", False)
+    assert (folder / "then").read_text() == f"{status['then']['job']}\n"
     assert [one["job"] for one in events(folder, "x", "steward_submitted")] == [job]
     rows = site.run("sacct", "-D", "-X", "-n", "-P", "-o", "State", "-j", job, cwd=folder).stdout
     assert rows.split()[0] == "REQUEUED", rows
@@ -104,7 +108,7 @@ def one_mail(cluster: Cluster, job: str) -> None:
 
     until(lambda: bool(mails()), "a mail")
     (mail,) = mails()
-    assert "Name=x: all 2 done Ended" in mail
+    assert "Name=x: all 2 done, then done Ended" in mail
     assert mail.endswith(" ada@lab.invalid")
 
 

@@ -65,8 +65,8 @@ def test_the_script_is_short() -> None:
 
 
 def test_shellcheck_reads_the_library_as_it_is() -> None:
-    """Notes included, without any option; so it reads the local engine's worker."""
-    texts = [library_path(), library_path().with_name("worker.sh")]
+    """Notes included, without any option; so it reads the scripts beside it."""
+    texts = [library_path().with_name(f"{n}.sh") for n in ("slurmslice", "worker", "then")]
     done = subprocess.run([tool("shellcheck"), *texts], capture_output=True, text=True)
     assert done.stdout == ""
 

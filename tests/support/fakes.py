@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from slurmslice.engines.aside import Aside
 from slurmslice.engines.protocol import (
     BlockingReason,
     FoundJob,
@@ -89,6 +90,7 @@ class FakeEngine:
 
     def __post_init__(self) -> None:
         self.stewards: FakeStewards | None = FakeStewards(self)
+        self.aside: Aside | None = None
 
     def close(self) -> None:
         pass

@@ -375,7 +375,7 @@ def _site_of_this_machine() -> Site:
 def _site_of_our_own(folder: str, shared: str) -> Site:
     cluster = Cluster(folder, say=_say)
     cluster.up()
-    python = _install(cluster, shared or folder)
+    python = install(cluster, shared or folder)
     return Site(python, cluster.layout.home, cluster.run, cluster)
 
 
@@ -383,7 +383,7 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _install(cluster: Cluster, folder: str) -> Path:
+def install(cluster: Cluster, folder: str) -> Path:
     """Install slurmslice from its wheel for the ordinary user, into a folder; return its Python.
 
     The workers of one test session share the folder: the first one installs.
@@ -453,7 +453,7 @@ def shell(folder: str) -> int:
     """A shell of the ordinary user on our own cluster, with slurmslice on its PATH."""
     cluster = Cluster(folder, say=_say)
     cluster.up()
-    binaries = _install(cluster, folder).parent
+    binaries = install(cluster, folder).parent
     _say(f"A shell as {cluster.user}, on a cluster of {len(cluster.nodes)} nodes. Try: sinfo; "
          "slurmslice doctor; slurmslice run -a 0-9 -- echo {}")  # fmt: skip
     return cluster.interact(["env", f"PATH={binaries}:{cluster.env['PATH']}", "/bin/bash", "-i"])

@@ -10,6 +10,7 @@ import click
 from slurmslice.actions.cancel import cancel, rows_to_cancel, shared_rows, wait_until_noticed
 from slurmslice.actions.open_run import open_run
 from slurmslice.actions.steward import end_steward
+from slurmslice.actions.then_step import call_off_then
 from slurmslice.cli.options import locate_run
 from slurmslice.cli.options.common import (
     KeysCommand,
@@ -33,9 +34,13 @@ def command(words: tuple[str, ...], dry_run: bool) -> int:
     run = open_run(directory, changing=True, read_only=dry_run)
     rows = keys_from_words(run, keys)
     if rows is None and not dry_run and (job := end_steward(run, "cancelled")):
-        emit_note("steward-cancelled", f"Job {job}, which followed the run, is cancelled.", job=job)
+        way = "job" if job.isdecimal() else "line"
+        message = f"What followed the run is ended: {way} {job}."
+        emit_note("steward-cancelled", message, job=job)
     if rows is None and dry_run and run.has_steward:
-        emit_note("would-cancel-steward", "Would cancel the job that follows the run.")
+        emit_note("would-cancel-steward", "Would end what follows the run.")
+    if rows is None and not dry_run and (job := call_off_then(run)):
+        emit_note("then-cancelled", f"Job {job}, the step afterwards, is cancelled.", job=job)
     refresh(run)
     wait_for_doubts_with_note(run)
     if dry_run:

@@ -7,13 +7,20 @@ from pathlib import Path
 import click
 
 from slurmslice.actions.open_run import choose_engine
-from slurmslice.actions.site_rules import switched_off
+from slurmslice.actions.site_rules import rules_in_force
 from slurmslice.cli.options.common import SbatchCommand, engine_option, typed_words_and_request
 from slurmslice.cli.output.console import emit_note, print_line
+from slurmslice.cli.output.probes import (
+    address,
+    show_automation,
+    show_mail,
+    show_probe,
+    without_mail,
+)
 from slurmslice.cli.output.tables import Column, print_table
 from slurmslice.engines.protocol import Engine
 from slurmslice.engines.slurm import SlurmEngine
-from slurmslice.errors import BadInputError
+from slurmslice.notify.address import check_address
 from slurmslice.sbatch.resource_request import ResourceRequest
 from slurmslice.sbatch.units import format_memory, format_time
 
@@ -33,20 +40,40 @@ _COLUMNS = (
 
 @click.command(cls=SbatchCommand)
 @engine_option
-def command(engine: str) -> int:
+@click.option(
+    "--mail",
+    is_flag=True,
+    help="Send a test mail to --mail-user, or to you, by each way that would be used.",
+)
+@click.option(
+    "--probe",
+    is_flag=True,
+    help="Submit one small job that tries what a steward does (--unattended), and remove it.",
+)
+def command(engine: str, mail: bool, probe: bool) -> int:
     """Show the limits and free resources of this cluster or machine.
 
     With a request such as -c 4 --mem 8G -p main, it also shows how many such tasks fit.
     """
-    request = typed_words_and_request()[1].verify()
-    chosen = choose_engine(engine, Path.cwd())
+    typed = typed_words_and_request()[1].verify()
+    request = without_mail(typed)
+    chosen, good = choose_engine(engine, Path.cwd()), True
+    if mail and (given := typed.get("mail-user")) is not None:
+        check_address(given)
     if isinstance(chosen, SlurmEngine):
-        return _show_slurm(chosen, request)
-    return _show_machine(chosen, request)
+        _show_slurm(chosen, request)
+    else:
+        _show_machine(chosen, request)
+    by_job = probe and mail and rules_in_force().may_mail_by_job
+    if probe:
+        good = show_probe(chosen, typed, address(typed) if by_job else "")
+    if mail:
+        good = show_mail(chosen, typed, by_job=by_job) and good
+    return 0 if good else 1
 
 
-def _show_slurm(engine: SlurmEngine, request: ResourceRequest) -> int:
-    """Print version, limits, accounting and partitions. Return the exit code."""
+def _show_slurm(engine: SlurmEngine, request: ResourceRequest) -> None:
+    """Print version, limits, accounting and partitions."""
     health = engine.cluster_health(request)
     print_line(f"Slurm {health.version} on cluster {health.cluster}")
     print_line(f"MaxArraySize {health.max_array_size}: the highest array index is "
@@ -59,7 +86,7 @@ def _show_slurm(engine: SlurmEngine, request: ResourceRequest) -> int:
     left = "no limit" if queue_capacity.tasks is None else f"{queue_capacity.tasks} more"
     reason = f" ({queue_capacity.why})" if queue_capacity.why else ""
     print_line(f"tasks that you can submit now: {left}{reason}")
-    print_line(f"unattended runs (--unattended): {_site_rule() or health.steward}")
+    show_automation(health.steward, health.scrontab)
     rows = [
         (
             part.name + ("*" if part.default else ""),
@@ -79,19 +106,9 @@ def _show_slurm(engine: SlurmEngine, request: ResourceRequest) -> int:
     if health.accounting != "on":
         message = "Accounting is off: states come from the queue and from the tasks' files."
         emit_note("no-accounting", message)
-    return 0
 
 
-def _site_rule() -> str:
-    """Return what the site's file says against unattended runs; empty if nothing."""
-    try:
-        return switched_off()
-    except BadInputError as why:
-        return f"no: {why.message}"
-
-
-def _show_machine(engine: Engine, request: ResourceRequest) -> int:
+def _show_machine(engine: Engine, request: ResourceRequest) -> None:
     limits = engine.limits(request)
     print_line(f"this machine, {engine.cluster()}: no Slurm")
     print_line(f"tasks of this request at once: {limits.at_once} ({limits.why})")
-    return 0

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import click
 
+from slurmslice.actions.after_run import NO_RUN, check_after, wait_no_longer
 from slurmslice.actions.canary import end_canary
 from slurmslice.actions.create import make_record
 from slurmslice.actions.follow import FollowOptions, record_policy
 from slurmslice.actions.judge_nodes import include_node
 from slurmslice.actions.open_run import choose_engine, open_run
-from slurmslice.actions.steward import check_unattended
 from slurmslice.actions.submit import choose_waiting, find_requeued_before
+from slurmslice.actions.unattended_way import check_unattended
 from slurmslice.cli.commands.new_run import create_or_replace_run, find_existing
 from slurmslice.cli.options import locate_run
 from slurmslice.cli.options.command_words import WordsCommand, guess_mistake
@@ -29,6 +31,7 @@ from slurmslice.cli.options.policy_options import refuse_incomplete_continuation
 from slurmslice.cli.options.steward_options import parse_steward_sbatch
 from slurmslice.cli.output.console import emit_note, print_note
 from slurmslice.cli.output.live_progress import follow_live
+from slurmslice.cli.output.next_step import show_step
 from slurmslice.cli.output.preview import relative_path, show_preview
 from slurmslice.cli.output.preview_rules import note_all_done
 from slurmslice.cli.output.refresh import refresh
@@ -36,7 +39,6 @@ from slurmslice.cli.output.submissions import (
     change_max_failures,
     checked_plan,
     nothing_waits,
-    show_plan,
     use_new_environment,
 )
 from slurmslice.cli.output.unattended import note_steward_planned, start_unattended
@@ -85,6 +87,7 @@ def command(
     new_env: bool,
     include_nodes: tuple[str, ...],
     unattended: bool,
+    unattended_by: str | None,
     steward_sbatch: str,
 ) -> int:
     """Submit slices, follow them until all have ended, and report.
@@ -105,37 +108,46 @@ def command(
         limit = run.max_failures if options.max_failures is None else options.max_failures
         options.refuse_cancel_without_limit(limit)
         if unattended:
-            check_unattended(run.engine)
+            check_unattended(run.engine, unattended_by)
         if new_env:
             use_new_environment(run)
         for node in include_nodes:
             print_note(include_node(run, node))
         _record_failure_limit(run, options.max_failures)
         _go_on_without_canary(run, options)
+        _go_on_without_other(run, options)
         plan: Plan | None = _plan(run, options.sbatch)
     else:
-        opened = _open_new(options, max_attempts, dry_run=dry_run, unattended=unattended)
+        way = (unattended_by or "") if unattended else None
+        opened = _open_new(options, max_attempts, dry_run=dry_run, unattended=way)
         if opened is None:
             if unattended:
-                note_steward_planned(None, steward)
+                note_steward_planned(None, steward, unattended_by)
             return 0
         run, plan = opened
     _record_repair(run, options, max_attempts)
     _record_cancel_rest(run, options)
     if run.directory.read_only and plan:
-        show_plan(run, plan, nothing_waits)
+        run.places_kept = int(unattended)
+        show_step(run, FollowOptions(plan=plan), nothing_waits)
         if unattended:
-            note_steward_planned(run, steward)
+            note_steward_planned(run, steward, unattended_by)
         return 0
     if unattended:
-        return start_unattended(run, plan, steward)
+        return start_unattended(run, plan, steward, unattended_by)
     return follow_live(run, FollowOptions(interval=interval, plan=plan))
 
 
 def _open_new(
-    options: NewRunOptions, max_attempts: int | None, *, dry_run: bool, unattended: bool
+    options: NewRunOptions, max_attempts: int | None, *, dry_run: bool, unattended: str | None
 ) -> tuple[Run, Plan | None] | None:
     """Create the described run, or open it if it exists.
+
+    Args:
+        options: the options of the run.
+        max_attempts: the typed number; None if none was typed.
+        dry_run: create nothing.
+        unattended: the typed way of an unattended run, or an empty text; None: it is attended.
 
     Returns:
         the run and what to submit first; None if a dry run created nothing.
@@ -153,9 +165,11 @@ def _open_new(
         )
     new = options.read(policy.max_attempts)
     path = locate_run.new_run_path(new.spec.name, options.run_dir)
+    if new.spec.after:
+        check_after(Path(new.spec.after), path)
     engine = choose_engine(options.engine, path)
-    if unattended:
-        check_unattended(engine)
+    if unattended is not None:
+        check_unattended(engine, unattended)
     record, silence = make_record(new, engine)
     same, replaced = find_existing(path, record, engine)
     if same:
@@ -250,8 +264,7 @@ def _record_repair(run: Run, options: NewRunOptions, max_attempts: int | None) -
     before, wanted = repair_policy(run), _wanted_policy(run, options, max_attempts)
     if not wanted:
         return
-    if not run.directory.read_only:
-        record_policy(run, **wanted)
+    record_policy(run, **wanted)  # a dry run remembers it, and plans by it
     after = replace(before, **wanted)
     verb = "Would record" if run.directory.read_only else "Recorded"
     message = f"{verb} {after}; it was {before}."
@@ -343,6 +356,27 @@ def _go_on_without_canary(run: Run, options: NewRunOptions) -> None:
             canary=run.record.canary,
         )
     end_canary(run)
+
+
+def _go_on_without_other(run: Run, options: NewRunOptions) -> None:
+    """If ``--after none`` was typed, let an existing run wait for no other one.
+
+    Raises:
+        BadInputError: another run was typed: it is chosen when the run is made.
+    """
+    if not is_typed("after"):
+        return
+    if options.after != NO_RUN:
+        raise BadInputError(
+            f"The run that {run.record.name} waits for was chosen when it was made: "
+            f"{run.record.after or 'none'}.",
+            f"To go on without it: slurmslice run {quote(run.record.name)} --after none",
+            code="after-is-chosen",
+            option="after",
+            after=run.record.after,
+        )
+    if not run.directory.read_only:
+        wait_no_longer(run, "a person decided that")
 
 
 def _policy_kept(option: str, kept: str, wanted: str) -> None:

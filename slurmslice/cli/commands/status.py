@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from slurmslice.actions.after_run import look_at_other
 from slurmslice.actions.duplicates import duplicate_job_notes
 from slurmslice.actions.open_run import open_run
 from slurmslice.actions.poll import poll
@@ -44,6 +45,7 @@ def command(
     run = open_run(directory)
     named = keys_from_words(run, keys)
     polled = poll(run)
+    look_at_other(run)
     among = range(len(run.table)) if named is None else named
     rows = [r for r in among if chosen is None or run.statuses[r].state in chosen]
     is_summary = not (as_json or per_slice) and chosen is None and named is None

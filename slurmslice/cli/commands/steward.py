@@ -9,14 +9,11 @@ import click
 
 from slurmslice.actions.open_run import open_run
 from slurmslice.actions.steward import stewards_of
-from slurmslice.actions.steward_round import DONE, HELD, RoundResult, do_round, submit_successor
-from slurmslice.cli.output.console import emit_note, print_note
+from slurmslice.actions.steward_round import DONE, HELD, do_round, submit_successor
+from slurmslice.cli.output.console import emit_note
 from slurmslice.cli.output.end_notice import tell_end
-from slurmslice.cli.output.preview import print_accepted
-from slurmslice.cli.output.progress_line import progress_line
-from slurmslice.cli.output.summary import print_summary
+from slurmslice.cli.output.line_round import show_round
 from slurmslice.run.directory import RunDirectory
-from slurmslice.run.run import Run
 
 
 @click.command()
@@ -33,28 +30,9 @@ def command(run_dir: str, token: str, job: str, chain: bool) -> int:
         emit_note("steward-chained", message, job=successor)
         return 0
     result = do_round(run, token, job)
-    _show(run, result)
+    show_round(run, result)
     steward = run.journal_state.steward
     if result.ended and steward and (steward.token, steward.ended) == (token, result.ended):
         stopped = "" if result.ended in {DONE, HELD} else result.ended
         tell_end(run, stopped, partial(stewards_of(run).mail_at_end, job))
     return 0
-
-
-def _show(run: Run, result: RoundResult) -> None:
-    """Write the line of this round into the steward's log; at the end, the summary of the run."""
-    print_accepted(run, list(result.accepted))
-    for found in result.polled.notes if result.polled else ():
-        print_note(found)
-    if result.trouble:
-        emit_note("steward-trouble", result.trouble)
-    if result.polled:
-        emit_note("progress", click.unstyle(progress_line(run.statuses.state_counts())))
-    if result.ended:
-        if result.polled:
-            print_summary(run)
-        emit_note("steward-ends", f"The steward ends: {result.ended}.", reason=result.ended)
-    else:
-        later = f", in {result.wake.pause_s} s or later" if result.wake.pause_s else ""
-        message = f"Next round when {result.wake}{later}."
-        emit_note("steward-waits", message, wake=" ".join(result.wake.words))

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import click
 
+from slurmslice.actions.after_run import follow_other
 from slurmslice.actions.open_run import open_run
-from slurmslice.actions.steward import check_unattended
 from slurmslice.actions.submit import ChooseRows, choose_waiting, find_requeued_before
+from slurmslice.actions.unattended_way import check_unattended
 from slurmslice.cli.options import locate_run
 from slurmslice.cli.options.common import (
     ChangingCommand,
@@ -66,6 +67,7 @@ def command(
     same_code: bool | None,
     test_only: bool,
     unattended: bool,
+    unattended_by: str | None,
     steward_sbatch: str,
 ) -> int:
     """Submit waiting slices of a run, all or the named ones, and end.
@@ -74,10 +76,13 @@ def command(
     """
     directory, keys = locate_run.find_run_and_keys(words, changing=True)
     run = open_run(directory, changing=True, read_only=dry_run)
+    if not dry_run:
+        follow_other(run)
     _refuse_two_choices(keys, only)
     steward = parse_steward_sbatch(steward_sbatch, unattended=unattended)
     if unattended:
-        _refuse_choice(run, keys, only)
+        check_unattended(run.engine, unattended_by)
+        _refuse_choice(keys, only)
     rows = None if only is None else choose_slices(only, run.table, "only")
     rows = run.table.select(keys) if keys else rows
     choose, changes = choose_waiting(rows), typed_words_and_request()[1]
@@ -89,7 +94,7 @@ def command(
     if max_failures is not None:
         change_max_failures(run, max_failures)
     if unattended:
-        return _submit_unattended(run, changes, steward)
+        return _submit_unattended(run, changes, steward, unattended_by)
     chosen = ("--only", only) if only else keys
     return submit_or_show(
         run, choose, changes, verb="submit", again=lambda options: (*chosen, *options),
@@ -97,13 +102,12 @@ def command(
     )  # fmt: skip
 
 
-def _refuse_choice(run: Run, keys: Sequence[str], only: str | None) -> None:
+def _refuse_choice(keys: Sequence[str], only: str | None) -> None:
     """Refuse some slices together with ``--unattended``: a steward submits all.
 
     Raises:
-        BadInputError: slices were named, or the engine has no stewards.
+        BadInputError: slices were named.
     """
-    check_unattended(run.engine)
     if keys or only:
         raise BadInputError(
             "--unattended submits all slices of the run, as they fit.",
@@ -114,14 +118,16 @@ def _refuse_choice(run: Run, keys: Sequence[str], only: str | None) -> None:
         )
 
 
-def _submit_unattended(run: Run, changes: ResourceRequest, steward: ResourceRequest) -> int:
+def _submit_unattended(
+    run: Run, changes: ResourceRequest, steward: ResourceRequest, way: str | None
+) -> int:
     refresh(run)
     find_requeued_before(run, choose_waiting(None), "submit")
     plan = checked_plan(run, choose_waiting(None), changes)
     if not run.directory.read_only:
-        return start_unattended(run, plan, steward)
+        return start_unattended(run, plan, steward, way)
     code = show_plan(run, plan, nothing_waits)
-    note_steward_planned(run, steward)
+    note_steward_planned(run, steward, way)
     return code
 
 

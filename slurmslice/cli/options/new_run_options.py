@@ -12,8 +12,10 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from slurmslice.actions.after_run import NO_RUN
 from slurmslice.actions.create import RunInputs, check_run_name, default_name
 from slurmslice.actions.find_done import NONE_DONE, find_done
+from slurmslice.cli.options import locate_run
 from slurmslice.cli.options.common import (
     engine_option,
     naming_setting,
@@ -31,6 +33,7 @@ from slurmslice.cli.options.policy_options import (
 )
 from slurmslice.cli.options.slice_options import SLICE_OPTIONS, read_slices
 from slurmslice.cli.options.task_id_mentions import refuse_task_id
+from slurmslice.cli.options.then_options import THEN_KEYS, THEN_PARAMETERS, parse_then
 from slurmslice.cli.output.console import emit_note, printable_line
 from slurmslice.cli.output.preview import relative_path
 from slurmslice.errors import BadInputError
@@ -174,7 +177,7 @@ TYPED_ONCE = frozenset({"shell", "setup", "check", *(form.option.name for form i
 """The parameters that may not be typed twice. The last value of others counts, so that an alias of
 the person's shell can have defaults."""
 
-_NOT_IN_SETTINGS = {"profile"}
+_NOT_IN_SETTINGS = {"profile"} | THEN_PARAMETERS
 
 
 def new_run_options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -204,7 +207,7 @@ def setting_keys() -> KnownKeys:
             flags = ["causes"] if name == "cause" else flags  # a table [causes.NAME] for each
             table = policy if name in POLICY_KEYS else top
             table.update(dict.fromkeys(flags, SettingKey(name, _kind(option))))
-    return KnownKeys(top, policy)
+    return KnownKeys(top, policy, THEN_KEYS)
 
 
 def _kind(option: click.Option) -> ValueKind:
@@ -242,6 +245,7 @@ class NewRunOptions:
         self.max_failures: FailureLimit | None = values["max_failures"]
         self.cancel_rest: bool | None = values["cancel_rest"]
         self.canary: str = values["canary"] or ""
+        self.after: str | None = values["after"]
         self.retry: bool = values["retry"]
         with naming_setting("cause"):
             parse_causes(values["cause"])
@@ -311,6 +315,8 @@ class NewRunOptions:
             "continue_on": self._continue_on(given.table),
             "max_continues": self.values["max_continues"] or MOST_CONTINUES,
             "on_end": self._shell_text("on_end"),
+            "after": self._after(),
+            "then": parse_then(self._shell_text("then"), values),
         })  # fmt: skip
         if spec.mail:
             check_address(self.sbatch.get("mail-user", ""))
@@ -337,6 +343,13 @@ class NewRunOptions:
         with naming_setting("canary"):
             canary_rows(self.canary, table)
         return self.canary
+
+    def _after(self) -> str:
+        """Return the directory of the run to wait for; empty for none."""
+        if (self.after or NO_RUN) == NO_RUN:
+            return ""
+        with naming_setting("after"):
+            return str(locate_run.find_run(self.after, changing=False).path)
 
     def _throttle(self, in_range: int | None) -> int | None:
         """Return the throttle: that of ``--throttle``, or of ``%N`` in the range.

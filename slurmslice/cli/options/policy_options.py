@@ -9,6 +9,7 @@ import click
 
 from slurmslice.cli.options.common import max_failures_option, seconds, whole_number
 from slurmslice.cli.options.steward_options import STEWARD_OPTIONS
+from slurmslice.cli.options.then_options import THEN_OPTIONS
 from slurmslice.errors import BadInputError
 
 POLICY_OPTIONS: tuple[Callable[..., Any], ...] = (
@@ -72,6 +73,12 @@ POLICY_OPTIONS: tuple[Callable[..., Any], ...] = (
         "--on-end", metavar="TEXT", default="",
         help="Run this shell text then; it reads the status as JSON from its standard input.",
     ),
+    *THEN_OPTIONS,
+    click.option(
+        "--after", metavar="RUN|none",
+        help="Submit the slices when every slice of this other run is done, repairs included, and "
+        "the step after it. If it ends otherwise, nothing is submitted. none: go on.",
+    ),
 )  # fmt: skip
 
 FOLLOW_OPTIONS: tuple[Callable[..., Any], ...] = (
@@ -89,9 +96,9 @@ FOLLOW_OPTIONS: tuple[Callable[..., Any], ...] = (
 )  # fmt: skip
 
 POLICY_PARAMETERS = {
-    *("max_failures", "cancel_rest", "canary", "same_code", "retry", "on", "budget"),
+    *("max_failures", "cancel_rest", "canary", "after", "same_code", "retry", "on", "budget"),
     *("allow_changed", "max_attempts", "interval"),
-    *("unattended", "steward_sbatch", "continue_on", "max_continues"),
+    *("unattended", "unattended_by", "steward_sbatch", "continue_on", "max_continues"),
 }
 """The parameters that may also be given for an existing run."""
 

@@ -36,6 +36,7 @@ from slurmslice.cli.output.summary import (
 from slurmslice.cli.output.typed_line import options_again, typed_changes
 from slurmslice.errors import SlurmsliceError, SubmissionRejectedError
 from slurmslice.notes import Note
+from slurmslice.plan.then_phase import is_over
 from slurmslice.reports.counts import frequent_reasons
 from slurmslice.run.run import Run
 from slurmslice.status.states import State
@@ -114,6 +115,10 @@ def _note_interrupted(run: Run) -> None:
             command = f"{line} {quote_words(again)}"
             message += f". With another request: {command}"
         emit_note("run-kept", message, run=run.record.name, command=command)
+    elif not is_over(run):
+        line = f"slurmslice run {quote(run.record.name)}"
+        message = f"The step afterwards has not ended. To continue: {line}"
+        emit_note("then-not-ended", message, run=run.record.name, command=line)
 
 
 @contextlib.contextmanager

@@ -16,11 +16,13 @@ from slurmslice.actions.submit_queued import AcceptedSubmission
 from slurmslice.cli.output.console import emit_note, print_message, print_note, printable_line
 from slurmslice.cli.output.named_files import first_command, named_files, run_texts
 from slurmslice.cli.output.preview_rules import (
+    after_text,
     canary_note,
     continue_note,
     done_before_notes,
     end_text,
     stop_note,
+    then_text,
 )
 from slurmslice.cli.output.repairs import ladder_notes
 from slurmslice.engines.protocol import Engine, TaskLimits
@@ -78,6 +80,8 @@ def show_preview(record: RunRecord, new: RunInputs, engine: Engine) -> TaskLimit
         ("stop", stop_note(record)),
         ("continue", continue_note(record)),
         *(("repair", found) for found in ladder_notes(record, of, engine)),
+        ("after", after_text(record)),
+        ("then", then_text(record)),
         ("at end", end_text(record)),
         *(
             ("note", warning)

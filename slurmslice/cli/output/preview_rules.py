@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 from slurmslice.actions.create import RunInputs
@@ -47,6 +48,22 @@ def canary_note(record: RunRecord, new: RunInputs) -> Note | None:
     keys = key_ranges(new.table.keys.of(rows))
     message = f"{keys} first; the other slices when they are done"
     return Note("canary", message, {"keys": keys, "slices": len(rows)})
+
+
+def after_text(record: RunRecord) -> str:
+    """Describe the run that this one waits for; empty if there is none."""
+    other = printable_line(os.path.basename(record.after))
+    return f"nothing is submitted until the run {other} is done" if other else ""
+
+
+def then_text(record: RunRecord) -> str:
+    """Describe the step after the run; empty if there is none."""
+    rule = record.then
+    if rule is None:
+        return ""
+    command = shorten_text(printable_line(rule.command.strip()), 60)
+    own = f" ({rule.request})" if rule.request else ""
+    return f"{command}{own} when {rule.when}"
 
 
 def end_text(record: RunRecord) -> str:

@@ -5,11 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 
+from slurmslice.actions.site_rules import rules_in_force
 from slurmslice.engines.protocol import Engine
 from slurmslice.errors import BadInputError, NoAnswerError
 from slurmslice.notes import Note
 from slurmslice.plan.plan import Choice
-from slurmslice.plan.repairs import AttemptsLeft, effective_policy, find_repairs, repair_policy
+from slurmslice.plan.repairs import (
+    AttemptsLeft,
+    effective_policy,
+    find_repairs,
+    policy_in_force,
+    repair_policy,
+)
 from slurmslice.plan.same_code import CODE_CHANGED
 from slurmslice.policy.budget import NO_COST, Cost, budget_limit
 from slurmslice.policy.ladder import Bounds, Left, RepairPolicy, foresee
@@ -19,9 +26,10 @@ from slurmslice.reports.counts import key_ranges
 from slurmslice.reports.estimate import RequestGroup
 from slurmslice.run.continuations import CONTINUE, count_continuations, is_continuation
 from slurmslice.run.run import Run
+from slurmslice.run.site_rules import SiteRules
 from slurmslice.sbatch.options import MEMORY_OPTIONS
 from slurmslice.sbatch.resource_request import ResourceRequest
-from slurmslice.sbatch.units import format_time
+from slurmslice.sbatch.units import format_memory, format_time
 from slurmslice.spec.run_spec import RunRecord
 from slurmslice.status.states import FAILED_STATES
 from slurmslice.system.shell_quoting import quote
@@ -37,7 +45,9 @@ def ladder_notes(record: RunRecord, groups: Sequence[RequestGroup], engine: Engi
     policy = effective_policy(
         record.max_attempts, retry=record.retry, on=record.on, causes=record.cause
     )
-    bounds = [_bounds(record, group, engine) for group in groups[:_MOST_GROUPS]]
+    repairs, site = policy.max_attempts > 1, rules_in_force()
+    policy = policy.within(1 if site.fault else site.max_attempts)
+    bounds = [_bounds(record, group, engine, site) for group in groups[:_MOST_GROUPS]]
     notes = []
     shown = policy.repaired_causes
     if engine.runs_in_process:
@@ -59,7 +69,21 @@ def ladder_notes(record: RunRecord, groups: Sequence[RequestGroup], engine: Engi
     notes += _budget_note(record.budget, groups, bounds[0].first.time_s)
     if notes and "failed" not in shown:
         notes.append(Note("others-left", "any other failure: left"))
-    return notes
+    return [*notes, *(_site_note(site) if repairs else ())]
+
+
+def _site_note(site: SiteRules) -> Iterator[Note]:
+    """Yield a note on what the site allows repairs, if it says something about them."""
+    given = {
+        "at most {} attempts": site.max_attempts,
+        "at most {} of memory": site.max_mem_mib and format_memory(site.max_mem_mib),
+        "a budget of {}": site.budget,
+    }
+    rules = [text.format(value) for text, value in given.items() if value]
+    message = site.fault or f"the site allows {', '.join(rules)}"
+    if site.fault or rules:
+        fields = {"max_attempts": site.max_attempts, "budget": site.budget, "fault": site.fault}
+        yield Note("site-rules", message, fields)
 
 
 def _raises_others(policy: RepairPolicy, bounds: Bounds) -> bool:
@@ -90,13 +114,14 @@ def _budget_note(
 _OF_CLUSTERS = frozenset({"node", "preempted", "boot", "bad-node"})
 
 
-def _bounds(record: RunRecord, group: RequestGroup, engine: Engine) -> Bounds:
+def _bounds(record: RunRecord, group: RequestGroup, engine: Engine, site: SiteRules) -> Bounds:
     """Return what bounds the requests of a group, as far as the engine tells it now."""
     first, packing = group.options, record.packing
+    of_site = site.max_mem_mib // packing.at_once if site.max_mem_mib else None
     try:
         limits = engine.limits(group.request.verify())
     except NoAnswerError:
-        return Bounds(first, node=_NODE)
+        return Bounds(first, node=_NODE, site_mib=of_site)
     if "time" not in first and limits.default_time_s:
         first = first.overridden_by({"time": format_time(limits.default_time_s)})
     return Bounds(
@@ -104,6 +129,7 @@ def _bounds(record: RunRecord, group: RequestGroup, engine: Engine) -> Bounds:
         limits.node_mem_mib // packing.at_once if limits.node_mem_mib else None,
         limits.max_time_s // packing.rounds if limits.max_time_s else None,
         node=None if engine.runs_in_process else _NODE,
+        site_mib=of_site,
     )
 
 
@@ -153,10 +179,11 @@ def note_on_repairs(run: Run, to_continue: str) -> Note | None:
 
     Args:
         run: the run.
-        to_continue: the commands that go on with the run.
+        to_continue: the commands that go on with the run; empty if the command shows what it
+            would do itself.
     """
-    policy = repair_policy(run)
-    if not (policy.submits_again and run.statuses.rows_in(FAILED_STATES)):
+    policy = policy_in_force(run)
+    if not (repair_policy(run).submits_again and run.statuses.rows_in(FAILED_STATES)):
         return None
     repairs, attempts = find_repairs(run), AttemptsLeft(run)
     by_number: dict[int, list[int]] = {}
@@ -168,9 +195,10 @@ def note_on_repairs(run: Run, to_continue: str) -> Note | None:
     held = "not now, because the run is held: " if run.journal_state.held else ""
     lines += (f"  {keys} ({_cause(one.cause)}): {held}{_again(one)}" for keys, one in due)
     lines += (f"  {keys} ({one.cause}): left, {one.reason}" for keys, one in left)
-    if due and not (run.journal_state.held or run.has_steward):
+    if due and to_continue and not (run.journal_state.held or run.has_steward):
         lines.append(f"To make the repairs: {to_continue}.")
-    if any(one.reason == policy.limit_reason for one in repairs.left):
+    may_raise = not policy.attempts_of_site
+    if may_raise and any(one.reason == policy.limit_reason for one in repairs.left):
         more = f"slurmslice run {quote(run.record.name)} --max-attempts {policy.max_attempts + 1}"
         lines.append(f"To allow more attempts: {more}")
     if any(one.reason.startswith(policy.continues_reason) for one in repairs.left):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -251,10 +251,12 @@ def show_plan(run: Run, plan: Plan, nothing: Callable[[Run], int]) -> int:
         print_note(found)
     if run.journal_state.held:
         return HELD
-    submissions = plan.submissions(run)
+    return 0 if show_submissions(run, plan.submissions(run)) else nothing(run)
+
+
+def show_submissions(run: Run, submissions: Iterator[PlannedSubmission]) -> bool:
+    """Print the first of these submissions and the number of others; tell if there are any."""
     first = list(islice(submissions, _SHOWN))
-    if not first:
-        return nothing(run)
     for submission in first:
         _show_submission(run, submission)
     rest = list(submissions)
@@ -266,7 +268,7 @@ def show_plan(run: Run, plan: Plan, nothing: Callable[[Run], int]) -> int:
             f"up to {rest[-1].number:03d}.",
             slices=more, submissions=len(rest), last=rest[-1].number,
         )  # fmt: skip
-    return 0
+    return bool(first)
 
 
 def nothing_waits(run: Run) -> int:

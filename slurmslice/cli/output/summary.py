@@ -10,12 +10,15 @@ from slurmslice.actions.raise_requests import raise_note
 from slurmslice.cli.output.blocked_slices import notes_on_blocked_slices
 from slurmslice.cli.output.canary import note_on_canary
 from slurmslice.cli.output.console import colored_state, emit_note, print_line, print_note
+from slurmslice.cli.output.other_run import note_on_other_run
 from slurmslice.cli.output.preview import relative_path
 from slurmslice.cli.output.repairs import note_on_continuations, note_on_repairs
+from slurmslice.cli.output.then_step import note_on_then
 from slurmslice.notes import Note
 from slurmslice.plan.canary_phase import CanaryPhase, canary_phase, stop_reason
 from slurmslice.plan.repairs import rows_to_repair
 from slurmslice.plan.run_script import library_note
+from slurmslice.plan.then_phase import ThenPhase, is_over, slices_are_over, then_phase
 from slurmslice.reports.code_versions import other_code_note
 from slurmslice.reports.counts import count_text, counts_by_state, key_ranges
 from slurmslice.run.run import Run
@@ -43,11 +46,12 @@ def print_summary(run: Run) -> None:
         print_note(found)
     for excluded in excluded_nodes(run).values():
         print_note(node_note(run, excluded))
-    for raised in run.journal_state.raised.events:
-        print_note(raise_note(raised))
     repairs = note_on_repairs(run, _commands_to_continue(run))
-    for found in filter(None, (note_on_canary(run), note_on_continuations(run), repairs)):
-        print_note(found)
+    raised = tuple(raise_note(one) for one in run.journal_state.raised.events)
+    waits = note_on_canary(run), note_on_other_run(run), note_on_continuations(run)
+    for one_note in (*raised, *waits, repairs, note_on_then(run)):
+        if one_note:
+            print_note(one_note)
     if hint := _waiting_beside_running(run):
         emit_note("waiting", hint, slices=waiting_count(run))
     if hint := next_commands(run):
@@ -163,7 +167,7 @@ def _how_to_submit_waiting(run: Run) -> str:
     waiting = run.statuses.state_counts().get(State.WAITING, 0)
     if not waiting or (run.submissions_in_flight() and waiting == len(run.journal_state.queue)):
         return ""
-    if canary_phase(run) is CanaryPhase.FAILED:
+    if canary_phase(run) is CanaryPhase.FAILED or run.waits_for_other:
         return ""
     verb, name = "run" if run.engine.runs_in_process else "submit", quote(run.record.name)
     if run.journal_state.rejection:
@@ -225,15 +229,17 @@ HELD = 6
 def run_exit_code(run: Run) -> int:
     """Return the exit code of a run.
 
-    It is 0 if every slice is done, 1 if the run is finished otherwise, 6 if its own rule holds
-    slices or their further attempts or has cancelled them, and 4 if it is not finished: slices have
-    not ended, or its policy repairs some that failed.
+    It is 0 if every slice is done, 1 if the run is finished otherwise or the step after it failed,
+    6 if its own rule holds slices or their further attempts or has cancelled them, and 4 if it is
+    not finished: slices or that step have not ended, or its policy repairs some that failed.
     """
-    is_over = run.finished and not rows_to_repair(run)
+    slices_over = slices_are_over(run)
     if run.journal_state.probe:
         return NOT_FINISHED
-    if run.journal_state.held and (run.journal_state.rest_cancelled or not is_over):
+    if run.journal_state.held and (run.journal_state.rest_cancelled or not slices_over):
         return HELD
-    if not is_over:
+    if not slices_over:
         return HELD if stop_reason(run) else NOT_FINISHED
-    return 0 if run.succeeded else 1
+    if not is_over(run):
+        return NOT_FINISHED
+    return 0 if run.succeeded and then_phase(run) is not ThenPhase.FAILED else 1

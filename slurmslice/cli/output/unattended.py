@@ -6,27 +6,35 @@ import time
 
 from slurmslice.actions.follow import FollowOptions, follow_step, is_done
 from slurmslice.actions.poll import poll
-from slurmslice.actions.steward import StewardInPlace, ensure_steward
+from slurmslice.actions.site_rules import read_site_rules
+from slurmslice.actions.steward import StewardInPlace, end_job, ensure_steward
+from slurmslice.actions.table_line import EVERY_MIN, LineInPlace, ensure_line
+from slurmslice.actions.unattended_way import check_unattended, choose_way
 from slurmslice.cli.output.console import emit_note, print_note
 from slurmslice.cli.output.preview import print_accepted
 from slurmslice.cli.output.summary import notes_on_silence, print_summary, run_exit_code
 from slurmslice.plan.plan import Plan
-from slurmslice.plan.repairs import rows_to_repair
+from slurmslice.plan.then_phase import is_over
 from slurmslice.reports.counts import count_text
-from slurmslice.reports.steward import StewardReport, report_steward
+from slurmslice.reports.steward import StewardReport, describe, report_steward
 from slurmslice.run.run import Run
+from slurmslice.run.steward_record import BY_JOB, TABLES
 from slurmslice.sbatch.resource_request import ResourceRequest
 from slurmslice.system.shell_quoting import quote
 
 
-def start_unattended(run: Run, plan: Plan | None, options: ResourceRequest) -> int:
+def start_unattended(
+    run: Run, plan: Plan | None, options: ResourceRequest, typed_way: str | None
+) -> int:
     """Submit what ``run`` would submit now, see to a steward, and return the exit code.
 
     Args:
         run: the run.
         plan: a plan to execute first; None for none.
         options: the person's options for the steward's job.
+        typed_way: the typed way in which it is followed; None for that of the site or a steward.
     """
+    way = check_unattended(run.engine, typed_way or _present_way(run))
     polled = poll(run)
     run.places_kept = 1  # for the steward
     outcome = follow_step(run, FollowOptions(plan=plan))
@@ -39,8 +47,33 @@ def start_unattended(run: Run, plan: Plan | None, options: ResourceRequest) -> i
     if is_done(run, FollowOptions()):
         print_summary(run)
         return run_exit_code(run)
-    note_steward(run, ensure_steward(run, options), options)
+    if way == BY_JOB:
+        note_steward(run, ensure_steward(run, options), options)
+        return 0
+    end_job(run, "a line follows the run")
+    note_line(run, ensure_line(run, way))
     return 0
+
+
+def _present_way(run: Run) -> str | None:
+    """Return the way in which the run is followed already; None if nothing follows it."""
+    steward = run.journal_state.steward
+    return steward.intent.way if steward and steward.is_line and not steward.ended else None
+
+
+def note_line(run: Run, found: LineInPlace) -> None:
+    """Say which line follows the run, and how to remove it."""
+    steward, name = found.steward, quote(run.record.name)
+    place = describe(steward.intent.way, steward.job)
+    follows = "follows the run" if found.is_new else "follows this run already"
+    message = (
+        f"{place} {follows}: it looks after {EVERY_MIN} minutes or later, and is removed at the "
+        f"end. To look: slurmslice status {name}. To end all: slurmslice cancel {name}"
+    )
+    if found.is_new:
+        emit_note("line-added", message, way=steward.intent.way, place=steward.job)
+    else:
+        emit_note("steward-there", message, job=steward.job)
 
 
 def note_steward(run: Run, found: StewardInPlace, options: ResourceRequest) -> None:
@@ -60,12 +93,12 @@ def note_steward(run: Run, found: StewardInPlace, options: ResourceRequest) -> N
 def note_steward_state(run: Run) -> None:
     """Say in ``status`` what the steward does, or that nobody follows the run any more."""
     report = report_steward(run)
-    if report is None or (run.finished and not rows_to_repair(run)):
+    if report is None or is_over(run):
         return
     fields = report.record()
     if report.state in {"ended", "gone"}:
         message = (
-            f"The steward (job {report.job or 'unknown'}) has ended ({report.why}): nothing is "
+            f"{report.place} does not follow this run any more ({report.why}): nothing is "
             "submitted or repaired any more. What is in the queue goes on.\n"
             f"To go on: slurmslice run {quote(run.record.name)} --unattended"
         )
@@ -78,15 +111,23 @@ def note_steward_state(run: Run) -> None:
 
 
 def _what_it_does(report: StewardReport) -> str:
-    job = f"Job {report.job} follows this run"
+    job = f"{report.place} follows this run"
     if report.state == "unknown":
         return f"{job}, but its state is not known: {report.why}."
     if report.state == "runs":
         return f"{job}, and looks at it now."
+    if report.way in TABLES:
+        return f"{job}. It looks next {_next_call(report.not_before)}."
     starts = f", not before {local_time(report.not_before)}" if report.not_before else ""
     waits_for = (report.last and report.last.waits_for) or "a slice fails or a job has ended"
     held = " It is held: scontrol release lets it go on." if "Held" in report.why else ""
     return f"{job}. It looks next when {waits_for}{starts}.{held}"
+
+
+def _next_call(not_before: float | None) -> str:
+    """Describe the next round of a line."""
+    later = not_before is not None and not_before > time.time()
+    return f"after {local_time(not_before or 0)}" if later else f"within {EVERY_MIN} minutes"
 
 
 def local_time(at: float) -> str:
@@ -95,16 +136,22 @@ def local_time(at: float) -> str:
     return time.strftime(form, time.localtime(at))
 
 
-def note_steward_planned(run: Run | None, options: ResourceRequest) -> None:
+def note_steward_planned(run: Run | None, options: ResourceRequest, typed_way: str | None) -> None:
     """Say in a dry run that a steward would be submitted, unless the run has one.
 
     Args:
         run: the run; None if it does not exist yet.
         options: the person's options for the steward's job.
+        typed_way: as for ``start_unattended``.
     """
     report = report_steward(run) if run else None
     if report and report.state in {"waits", "runs"}:
-        emit_note("steward-there", f"Job {report.job} follows this run already.", job=report.job)
+        emit_note("steward-there", f"{report.place} follows this run already.", job=report.job)
+        return
+    way = choose_way(typed_way or "", read_site_rules())
+    if way != BY_JOB:
+        message = f"Would add a line to your {TABLES[way]}: it looks every {EVERY_MIN} minutes."
+        emit_note("would-add-line", message, way=way)
         return
     more = f" with {options}" if options else " in the default partition"
     message = (

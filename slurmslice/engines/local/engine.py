@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from slurmslice.engines.local.admission import FreeResources, tasks_that_fit
+from slurmslice.engines.local.aside import LocalAside
 from slurmslice.engines.local.jobs import JobSource, LocalJob
 from slurmslice.engines.local.machine import Machine
 from slurmslice.engines.local.memory_cgroup import create_memory_groups
@@ -83,6 +84,11 @@ class LocalEngine:
     @cached_property
     def _machine(self) -> Machine:
         return Machine()
+
+    @cached_property
+    def aside(self) -> LocalAside:
+        """Runs a program beside the slices. As ``Engine.aside``."""
+        return LocalAside(self._lock, self._living_runner, self._marker)
 
     @cached_property
     def _marker(self) -> str:

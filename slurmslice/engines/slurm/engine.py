@@ -27,7 +27,7 @@ from slurmslice.engines.slurm.pending_reasons import find_blocking_reason
 from slurmslice.engines.slurm.queue_capacity import ClusterCapacity
 from slurmslice.engines.slurm.restart_causes import RestartCauses
 from slurmslice.engines.slurm.sbatch_result import parse_sbatch_result, suggest_change
-from slurmslice.engines.slurm.slurm_health import ClusterHealth
+from slurmslice.engines.slurm.slurm_health import ClusterHealth, scrontab_health
 from slurmslice.engines.slurm.steward_jobs import StewardJobs
 from slurmslice.errors import (
     BadInputError,
@@ -62,6 +62,7 @@ class SlurmEngine:
     may_be_submitted_by_hand = True
     has_queue_limits = True
     counts_whole_minutes = True
+    aside = None
 
     def __init__(self, environ: Mapping[str, str] | None = None) -> None:
         self._slurm = SlurmClient(dict(os.environ if environ is None else environ))
@@ -133,6 +134,7 @@ class SlurmEngine:
             self._accounting((JobIdentity("1", ""),)).silence or "on",
             self._capacity.partition_health(request),
             self._capacity.steward_health(),
+            scrontab_health(settings),
         )
 
     # -- submissions ---------------------------------------------------------------------------

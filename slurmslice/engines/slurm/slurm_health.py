@@ -51,6 +51,7 @@ class ClusterHealth:
         accounting: ``on``, or the reason if accounting does not answer.
         partitions: all partitions, in Slurm's order.
         steward: whether a steward can follow runs here, for a person.
+        scrontab: whether scrontab can be used here, for a person.
     """
 
     version: str
@@ -59,6 +60,13 @@ class ClusterHealth:
     accounting: str
     partitions: tuple[PartitionHealth, ...]
     steward: str
+    scrontab: str
+
+
+def scrontab_health(settings: Mapping[str, str]) -> str:
+    """Tell if scrontab can be used. Source: slurm.conf(5), ScronParameters."""
+    words = settings.get("ScronParameters", "").split(",")
+    return "is switched on" if "enable" in words else "is switched off (ScronParameters)"
 
 
 def steward_health(partitions: Iterable[Partition], settings: Mapping[str, str]) -> str:

@@ -6,6 +6,7 @@ processes belong to the node, because the group has the name of the node.
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -29,9 +30,9 @@ def _groups(node: str) -> list[Path]:
 
 def _members(group: Path) -> list[int]:
     pids: list[int] = []
-    for members in group.rglob("cgroup.procs"):
-        with suppress(OSError):  # the group may disappear at this moment
-            pids += map(int, members.read_text().split())
+    for folder, _, _ in os.walk(group):  # it passes over a group that disappears at this moment
+        with suppress(OSError):
+            pids += map(int, Path(folder, "cgroup.procs").read_text().split())
     return pids
 
 

@@ -416,21 +416,13 @@ def test_it_does_not_wait_for_ever_for_a_task_that_slurm_lost(
 # -- the site ----------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def site_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The place of the site's file, which does not exist yet."""
-    path = tmp_path / "site.toml"
-    monkeypatch.setattr("slurmslice.actions.site_rules.SITE_FILE", path)
-    return path
-
-
-OFF = '[site]\nunattended = "off"\ncontact = "hpc@example.org"\nof-a-newer-version = 1\n'
+OFF = '[site]\nunattended = "off"\ncontact = "hpc@example.org"\n'
 
 
 def test_a_site_switches_unattended_runs_off(
     site_file: Path, engine: FakeEngine, fakes: FakeStewards, typed: Typed
 ) -> None:
-    """Before anything is made; also for an existing run. Other commands do not read the file."""
+    """Before anything is made; also for an existing run. Other commands go on."""
     site_file.write_text(OFF)
     typed("run", "--unattended", "-a", "0-2", "--name", "x", "--", "true", "{}")
     assert (typed.code, typed.error) == (2, "unattended-off")
@@ -458,20 +450,6 @@ def test_a_steward_ends_when_the_site_says_off(
     assert not engine.cancelled
     (ended,) = recorded(run, StewardEnded)
     assert isinstance(ended, StewardEnded)
-
-
-@pytest.mark.parametrize(
-    "text", ["[site", "site = 3", '[site]\nunattended = "of"\n', "[site]\nunattended = false\n"]
-)
-def test_a_damaged_file_of_the_site_lifts_no_rule(
-    text: str, site_file: Path, engine: FakeEngine, typed: Typed
-) -> None:
-    """Nothing is made unattended until the file can be read."""
-    site_file.write_text(text)
-    typed("run", "--unattended", "-a", "0-2", "--name", "x", "--", "true", "{}")
-    assert (typed.code, typed.error) == (2, "bad-settings-file")
-    assert typed.fields["path"] == str(site_file)
-    assert not (typed.folder / "runs").exists()
 
 
 # -- no answer ---------------------------------------------------------------------------------
@@ -779,7 +757,7 @@ def test_the_steward_mails_the_end_once(
     """Slurm sends the subject; a server in the settings gets the whole mail instead."""
     sent: list[str] = []
     monkeypatch.setattr(
-        "slurmslice.notify.notify_end.send_mail", lambda message, to, _: sent.append(to)
+        "slurmslice.notify.notify_end.send_mail", lambda message, to, *_: sent.append(to)
     )
     config = typed.folder / "config" / "slurmslice"
     config.mkdir(parents=True)

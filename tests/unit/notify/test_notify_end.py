@@ -30,7 +30,7 @@ def mails(monkeypatch: pytest.MonkeyPatch) -> Mails:
     """Keep the mails instead of sending them."""
     kept = Mails()
 
-    def send(message: object, to: str, _: object) -> None:
+    def send(message: object, to: str, *_: object) -> None:
         if kept.broken:
             raise MailError("the server is away")
         kept.append((to, message.subject, message.text))  # type: ignore[attr-defined]

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from slurmslice.errors import DamagedRunError
 from slurmslice.run.journal import (
+    AfterMet,
     CanaryEnded,
     Cancelled,
     Dequeued,
@@ -43,6 +44,7 @@ from slurmslice.run.raised_requests import RequestRaised
 from slurmslice.run.statuses import STATUS_HEADER, StatusTable, format_status_lines
 from slurmslice.run.steward_record import StewardEnded, StewardIntent, StewardSubmitted
 from slurmslice.run.submission import SubmissionStatus
+from slurmslice.run.then_record import ThenCalledOff, ThenEnded, ThenIntent, ThenSubmitted
 from slurmslice.sbatch.resource_request import ResourceRequest
 from slurmslice.spec.code_record import CodeRecord
 from slurmslice.spec.recorded_environment import RecordedEnvironment
@@ -95,10 +97,15 @@ HISTORY: list[Event] = [
     StewardIntent("tok1", "x-tok1-steward", 19.0, of({"partition": "serial"})),
     StewardSubmitted("tok1", "430", "sbatch", 19.5),
     StewardEnded("tok1", "done", 20.0),
+    ThenIntent("tok2", "demo-tok2-then", 20.0, 3, ResourceRequest.of({"mem": "8G"})),
+    ThenSubmitted("tok2", "431", "sbatch", 20.5),
+    ThenEnded("tok2", "FAILED", "exit 3", 21.0),
+    ThenCalledOff(22.0),
     intent(7, "0", code=CodeRecord({"x\udcff.py": "01234567"}, "a" * 40)),
     NodeExcluded("n3", "failures", 5.0, 8, 1, 90, 1e-7, 86419.0, 19.0),
     NodeIncluded("n3", "a person decided that", 20.0),
     CanaryEnded("it is done", 21.0),
+    AfterMet("it is done", 21.0),
     Queued("9", of({}), 21.2),
     RequestRaised("9", of({"mem": "8G"}), 1, "4G", "8G", 5, 20, 1 << 32, 21.5),
     PolicyChanged(None, 19.0, budget="2x"),

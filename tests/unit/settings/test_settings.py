@@ -37,6 +37,7 @@ KEYS = KnownKeys(
         "no-check": SettingKey("no_check", ValueKind.FLAG),
     },
     REAL.policy,
+    REAL.then,
 )
 FILE = "slurmslice.toml"
 
@@ -76,6 +77,9 @@ def said(text: str, profile: str | None = None) -> dict[str, SettingValue]:
             "cause",
             ("licence=no = free", "quota=x"),
         ),
+        ('[then]\ncommand = "plot"', "then", "plot"),
+        ('[then]\nif = "95%"', "then_if", "95%"),
+        ('[then]\nsbatch = "--mem=1G"', "then_sbatch", "--mem=1G"),
         ('[sbatch]\nmem = "4G"', "--mem", "4G"),
         ("[sbatch]\nmem = 4_000", "--mem", "4000"),
         ('[sbatch]\ntime = "1:00:00"', "--time", "1:00:00"),
@@ -190,11 +194,12 @@ ONLY_TYPED = {"dry-run", "new-env", "include-node", "profile", "cause"}
 def test_every_option_of_run_is_a_key() -> None:
     """Each long name of an option is a key, except options of a single call.
 
-    ``--cause NAME=PATTERN`` is a table ``[causes.NAME]``.
+    ``--cause NAME=PATTERN`` is a table ``[causes.NAME]``. ``--then`` is ``command`` in ``[then]``.
     """
     options = [p for p in run_command.params if isinstance(p, click.Option)]
     flags = {flag[2:] for option in options for flag in option.opts if flag.startswith("--")}
-    assert {*REAL.top, *REAL.policy} == flags - ONLY_TYPED | {"command", "causes"}
+    then = {"then" if key == "command" else f"then-{key}" for key in REAL.then}
+    assert {*REAL.top, *REAL.policy, *then} == flags - ONLY_TYPED | {"command", "causes"}
     assert {"max-attempts", "interval"} <= set(REAL.policy)
     assert {"slices", "array", "slices-from", "shell", "setup", "engine"} <= set(REAL.top)
 

@@ -19,6 +19,7 @@ from slurmslice.spec.packing import Packing
 from slurmslice.spec.recorded_environment import RecordedEnvironment
 from slurmslice.spec.run_spec import RunRecord, RunSpec
 from slurmslice.spec.slice_numbers import SliceNumbers
+from slurmslice.spec.then_rule import ThenRule
 from tests.support.scripts import a_script
 
 RECORD = a_script().record
@@ -41,6 +42,7 @@ BY_TYPE: dict[str, st.SearchStrategy[Any]] = {
     "SliceNumbers | None": st.none()
     | st.builds(SliceNumbers, NUMBER, NUMBER, NUMBER, st.booleans()),
     "ResourceRequest": REQUEST.map(ResourceRequest.of),
+    "ThenRule | None": st.none() | st.builds(ThenRule, TEXT, TEXT, REQUEST.map(ResourceRequest.of)),
 }
 RECORDS = st.builds(
     RunRecord, **{field.name: BY_TYPE[str(field.type)] for field in dataclasses.fields(RunRecord)}
