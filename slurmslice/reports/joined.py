@@ -44,8 +44,8 @@ def join_csv(texts: Texts, *, with_key: bool = False) -> Iterator[bytes]:
         with_key: the key is the first column, with the name ``slice``.
 
     Raises:
-        BadInputError: a text has another header than the first one, or none; or it has a column
-            ``slice`` already.
+        BadInputError: a text has another header than the first one, or none; it is no CSV; or it
+            has a column ``slice`` already.
     """
     header, first, separator = b"", "", ","
     for key, pieces in texts:
@@ -56,7 +56,7 @@ def join_csv(texts: Texts, *, with_key: bool = False) -> Iterator[bytes]:
         if not header:
             header, first = found, key
             separator = "\t" if b"\t" in found and b"," not in found else ","
-            if with_key and KEY_COLUMN in _cells(found, separator):
+            if with_key and KEY_COLUMN in _cells(found, key, separator):
                 raise BadInputError(
                     f"The CSV of slice {key!r} has a column {KEY_COLUMN} already.",
                     "Leave out --key.",
@@ -68,7 +68,19 @@ def join_csv(texts: Texts, *, with_key: bool = False) -> Iterator[bytes]:
         elif found.rstrip(b"\r\n") != header.rstrip(b"\r\n"):
             raise _other_header(key, _decoded(found).rstrip("\r\n"), first, header)
         before = _encoded(_cell(key, separator) + separator) if with_key else b""
-        yield from (before + record for record in _records(lines, separator))
+        try:
+            yield from (before + record for record in _records(lines, separator))
+        except csv.Error as why:
+            raise _bad_csv(key, str(why)) from why
+
+
+def _bad_csv(key: str, why: str) -> BadInputError:
+    return BadInputError(
+        f"The text of slice {key!r} is no CSV: {why}.",
+        "Without --csv, the texts are joined as they are.",
+        code="bad-csv",
+        key=key,
+    )
 
 
 def _other_header(key: str, found: str, first: str, header: bytes) -> BadInputError:
@@ -87,8 +99,11 @@ def _other_header(key: str, found: str, first: str, header: bytes) -> BadInputEr
     )
 
 
-def _cells(line: bytes, separator: str) -> list[str]:
-    return next(csv.reader([_decoded(line)], delimiter=separator), [])
+def _cells(line: bytes, key: str, separator: str) -> list[str]:
+    try:
+        return next(csv.reader([_decoded(line)], delimiter=separator), [])
+    except csv.Error as why:
+        raise _bad_csv(key, str(why)) from why
 
 
 def _cell(text: str, separator: str) -> str:
@@ -109,7 +124,7 @@ def _records(lines: Iterator[bytes], separator: str) -> Iterator[bytes]:
 
     usual = csv.field_size_limit(sys.maxsize)  # of the whole process
     try:
-        for cells in csv.reader(feed(), delimiter=separator):
+        for cells in csv.reader(feed(), delimiter=separator, strict=True):
             if cells:
                 yield b"".join(read)
             read.clear()

@@ -123,6 +123,9 @@ def test_missing_slices_are_named_and_nothing_is_joined(typed: Typed, engine: Fa
     [
         ("a,c\n1,2\n", "--csv", "csv-headers-differ", "10"),
         ("", "--csv", "csv-headers-differ", "10"),
+        ('a,b\n"1,2\n', "--csv", "bad-csv", "10"),  # a quote that is never closed
+        ("a,b\n1\r2,3\n", "--csv", "bad-csv", "10"),
+        ("\xff[" * 9000, "--json-lines", "bad-json-line", "10"),
         ("{}\nnot json\n", "--json-lines", "bad-json-line", "10"),
     ],
 )
