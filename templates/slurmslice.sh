@@ -434,7 +434,8 @@ _run_slot() {
   _leave "$1" "$?" # without an exit bash would ignore a signal that came in the last moment
 }
 
-# Ends this process, that of slot $1, with exit code $2. Tells the code, in case bash loses it.
+# Ends this process, that of slot $1, with exit code $2. Tells the code, in case bash loses it. (A
+# command that ends this process itself, by exit or exec, tells nothing.)
 _leave() {
   builtin printf 'ended %s %s\n' "$1" "$2" >&"$_bell"
   builtin exit "$2"

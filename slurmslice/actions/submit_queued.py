@@ -119,18 +119,14 @@ def _submit_queued(run: Run, verb: str, outcome: SubmitOutcome) -> None:
             outcome.wait_reason = run.journal_state.held
             if not run.journal_state.queue:
                 return
-            outcome.wait_reason = "" if run.journal_state.probe else cannot_submit(run)
+            outcome.wait_reason = cannot_submit(run)
             if outcome.wait_reason:
                 return
             outcome.notes += end_canary_if_done(run)
             outcome.notes += () if submitted else raise_requests(run)
             queue = rows_to_submit(run, run.journal_state.queue)
-            if run.journal_state.probe:
-                queue = {row: queue[row] for row in run.journal_state.probe if row in queue}
-            if not queue and run.journal_state.held:
-                return
             if not queue:
-                outcome.wait_reason = "until the canary is done"
+                outcome.wait_reason = run.journal_state.held or "until the canary is done"
                 return
             outcome.share_free_soon = spare is not None and _drains(run)
             queue_capacity = queue_capacity or run.engine.queue_capacity(script.request.verify())
@@ -142,6 +138,8 @@ def _submit_queued(run: Run, verb: str, outcome: SubmitOutcome) -> None:
 
 def cannot_submit(run: Run) -> str:
     """Return why no queued slice may be submitted now; empty if one may, if it fits."""
+    if run.journal_state.probe:
+        return ""
     if run.waits_for_other and not run.journal_state.held:
         return f"until the run {os.path.basename(run.record.after)} is done"
     return run.journal_state.held

@@ -136,7 +136,7 @@ def test_the_signal_reaches_no_command(directory: Place, at_once: int) -> None:
 @ONE_OR_SEVERAL
 def test_no_signal_costs_an_exit_code(directory: Place, at_once: int) -> None:
     """A slice that ends at the moment of a signal keeps its own code, 0 or another."""
-    text = "sleep 0.01; exit $((SLICE_ROW % 2 * 7))"
+    text = "sleep 0.01; (exit $((SLICE_ROW % 2 * 7)))"
     pack(directory, ShellText(text), 12, at_once=at_once, pack=12)
     task = directory.start(0)
     while task.poll() is None:
