@@ -35,6 +35,7 @@ from slurmslice.run.run import Run
 from slurmslice.run.steward_folder import StewardFolder
 from slurmslice.run.steward_record import (
     NAME_END,
+    Round,
     Steward,
     StewardEnded,
     StewardIntent,
@@ -130,8 +131,13 @@ def wake_now(run: Run, pause_s: int = 0, *, soon: bool = False) -> Wake:
     any_end = bool(run.journal_state.queue or run.journal_state.probe) or shared
     return make_wake(
         tasks, now=run.clock(), pause_s=pause_s, any_end=any_end, soon=soon or unlisted,
-        most_terms=min(MAX_TERMS, run.site.terms),
+        most_terms=min(MAX_TERMS, run.site.terms), rounds=len(steward_rounds(run)),
     )  # fmt: skip
+
+
+def steward_rounds(run: Run) -> list[Round]:
+    """Return the recorded rounds of a run's stewards, the oldest first."""
+    return StewardFolder(run.directory.path).rounds()
 
 
 def _job_afterwards(run: Run) -> str:

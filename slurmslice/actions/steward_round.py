@@ -18,6 +18,7 @@ from slurmslice.actions.site_rules import load_site_rules, switched_off
 from slurmslice.actions.steward import (
     NEVER_ARRIVED,
     settle_doubt,
+    steward_rounds,
     stewards_of,
     submit_steward,
     wake_now,
@@ -255,7 +256,7 @@ def _reason_if_stuck(run: Run) -> str:
     Raises:
         NoAnswerError: the queue did not answer.
     """
-    newest = _rounds(run)[-_STUCK_AFTER:]
+    newest = steward_rounds(run)[-_STUCK_AFTER:]
     if len(newest) < _STUCK_AFTER or any(one.changed or one.trouble for one in newest):
         return ""
     if run.journal_state.queue or wake_now(run).dependency:
@@ -268,7 +269,7 @@ def _record(
 ) -> RoundResult:
     """Record a round, and return it with what to wait for next; ``soon`` as for ``wake_now``."""
     now = run.clock()
-    pause_s = _next_pause_s(run, [*_rounds(run), Round(now, job, changed)])
+    pause_s = _next_pause_s(run, [*steward_rounds(run), Round(now, job, changed)])
     steward = run.journal_state.steward
     try:
         if steward and steward.is_line:  # no event wakes a line
@@ -300,7 +301,7 @@ def submit_successor(run: Run, token: str, job: str) -> str:
     load_site_rules(run)
     for _ in range(_CHAIN_TRIES):
         settle_doubt(run)
-        wake = wake_now(run, max(_next_pause_s(run, _rounds(run)), LEAST_PAUSE_S))
+        wake = wake_now(run, max(_next_pause_s(run, steward_rounds(run)), LEAST_PAUSE_S))
         with run.directory.lock("run"), contextlib.suppress(SubmissionUnknownError):
             run.reload()
             newest = run.journal_state.steward
@@ -324,7 +325,3 @@ def _is_followed_by(run: Run, newest: Steward, token: str, job: str) -> bool:
 def _next_pause_s(run: Run, rounds: list[Round]) -> int:
     site = run.site
     return next_pause_s(rounds, run.clock(), site.min_pause_s, site.rounds_per_day)
-
-
-def _rounds(run: Run) -> list[Round]:
-    return StewardFolder(run.directory.path).rounds()

@@ -21,7 +21,11 @@ BLIND_HEARTBEAT_MIN = 10
 """The same if the list cannot name each task, so that a failure does not wake the steward."""
 
 SOON_MIN = 2
-"""The same if an end is not known yet: no event of the queue would wake the steward for it."""
+"""The same in the first rounds of a run, or if an end is not known yet: no event of the queue would
+wake the steward for it."""
+
+FIRST_ROUNDS = 6
+"""Rounds that may follow each other quickly: most faults of a run show in its first minutes."""
 
 LEAST_PAUSE_S = 120
 """Seconds until the next round if the queue has no task to wait for."""
@@ -90,6 +94,7 @@ def make_wake(
     any_end: bool = False,
     soon: bool = False,
     most_terms: int = MAX_TERMS,
+    rounds: int = 0,
 ) -> Wake:
     """Return what the steward waits for.
 
@@ -102,12 +107,13 @@ def make_wake(
             and not only a failure.
         soon: something is not known or not done yet, so look again although nothing ends.
         most_terms: the most terms of the list, from 3.
+        rounds: the rounds of the run so far.
     """
     if not tasks or (soon and all(task.started_at is None for task in tasks)):
         return Wake(max(pause_s, LEAST_PAUSE_S))
     arrays = list(dict.fromkeys(task.job for task in tasks))[: most_terms - 1]
     names_all = len(tasks) + len(arrays) < most_terms
-    beat = SOON_MIN if soon else HEARTBEAT_MIN if names_all else BLIND_HEARTBEAT_MIN
+    beat = _heartbeat_min(names_all=names_all, soon=soon, rounds=rounds)
     kind = "afterany" if any_end else "afternotok"
     terms = [f"{kind}:{task.name}" for task in tasks if names_all]
     terms += [f"afterany:{job}" for job in (_last_arrays(tasks) if names_all else arrays)]
@@ -116,6 +122,12 @@ def make_wake(
     age_min = int(max(0.0, now - newest.started_at) // 60) if newest.started_at else 0
     terms.append(f"after:{newest.name}+{age_min + beat}")
     return Wake(pause_s, "?".join(terms), names_all, beat, newest.started_at is None)
+
+
+def _heartbeat_min(*, names_all: bool, soon: bool, rounds: int) -> int:
+    if soon or (not names_all and rounds < FIRST_ROUNDS):
+        return SOON_MIN
+    return HEARTBEAT_MIN if names_all else BLIND_HEARTBEAT_MIN
 
 
 def wake_for_job(job: str, pause_s: int = 0) -> Wake:

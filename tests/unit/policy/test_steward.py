@@ -15,7 +15,7 @@ from slurmslice.policy.steward_rounds import (
     LONGEST_PAUSE_S,
     next_pause_s,
 )
-from slurmslice.policy.steward_wake import MAX_TERMS, make_wake
+from slurmslice.policy.steward_wake import FIRST_ROUNDS, MAX_TERMS, make_wake
 from slurmslice.run.steward_record import Round, parse_rounds
 from tests.support.paths import REPOSITORY
 
@@ -86,10 +86,12 @@ def test_a_list_is_short_names_only_live_tasks_and_bash_accepts_it(
 
 
 def test_too_many_tasks_leave_arrays_and_a_faster_heartbeat() -> None:
-    """Then a failure is seen by the heartbeat."""
-    wake = make_wake([LiveTask("7", n, NOW) for n in range(99)], now=NOW)
-    assert wake.dependency == "afterany:7?after:7_0+10"
-    assert make_wake([LiveTask("7", n, NOW) for n in range(98)], now=NOW).every_failure
+    """Then a failure is seen by the heartbeat, soon in the first rounds."""
+    tasks = [LiveTask("7", n, NOW) for n in range(99)]
+    assert make_wake(tasks, now=NOW).dependency == "afterany:7?after:7_0+2"
+    later = make_wake(tasks, now=NOW, rounds=FIRST_ROUNDS)
+    assert later.dependency == "afterany:7?after:7_0+10"
+    assert make_wake(tasks[:98], now=NOW).every_failure
 
 
 def rounds(*changed: bool, apart: float = 600) -> list[Round]:
