@@ -63,6 +63,7 @@ case $SLICE_KIND in
 esac"""
 
 DONE_KINDS = ("memory", "time", "once", "long", "plain")
+RESTARTED = ("NODE_FAIL", "REQUEUED")
 DEADLINE_S = 45 * 60
 
 
@@ -72,11 +73,13 @@ class Watch:
 
     Attributes:
         user: the user id.
+        folder: the folder of the cluster; a process without it in its environment is not ours.
         found: the command lines, with the number of seconds in which each was seen.
         looks: the number of looks.
     """
 
     user: int
+    folder: Path
     found: Counter[str] = field(default_factory=Counter)
     looks: int = 0
     _stop: threading.Event = field(default_factory=threading.Event)
@@ -101,7 +104,8 @@ class Watch:
     def _look_at(self, entry: Path) -> None:
         groups = (entry / "cgroup").read_text()
         words = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        if "/job_" not in groups and "munged" not in words and words:
+        ours = bytes(self.folder) in (entry / "environ").read_bytes()
+        if ours and "/job_" not in groups and words:
             self.found[words.strip()] += 1
 
 
@@ -236,15 +240,14 @@ def judge_memory(site: Site, folder: Path, jobs: list[str]) -> Line:
 
 def judge_hours(site: Site, folder: Path, jobs: list[str]) -> Line:
     """Return whether the CPU hours that are told equal those of sacct within one per cent."""
-    rows = site.run(
-        "sacct", "-D", "-X", "-n", "-P", "-o", "CPUTimeRAW", "-j", ",".join(jobs), cwd=folder
-    )
-    real = sum(map(int, rows.stdout.split())) / 3600
+    words = ("sacct", "-D", "-X", "-n", "-P", "-o", "State,CPUTimeRAW", "-j", ",".join(jobs))
+    rows = [line.split("|") for line in site.run(*words, cwd=folder).stdout.splitlines()]
+    real = sum(int(seconds) for _, seconds in rows) / 3600
+    restarted = sum(int(seconds) for state, seconds in rows if state in RESTARTED) / 3600
     told = site.run(str(site.python), "-c", HOURS, cwd=folder).stdout
     good = bool(told) and abs(float(told) - real) <= real / 100
-    return Line(
-        "CPU hours of all attempts, as told", f"{real:.3f}, as in sacct", told.strip(), good
-    )
+    must = f"{real:.3f}, as in sacct, of which {restarted:.3f} of attempts that Slurm restarted"
+    return Line("CPU hours of all attempts, as told", must, told.strip(), good)
 
 
 HOURS = """\
@@ -279,7 +282,7 @@ def play(site: Site, cluster: Cluster, folder: Path, kinds: Mapping[str, str]) -
     sick = cluster.nodes[2]
     began = time.time()
     steward = start(site, folder, kinds, sick)
-    watch = Watch(pwd.getpwnam(cluster.user).pw_uid)
+    watch = Watch(pwd.getpwnam(cluster.user).pw_uid, cluster.layout.folder)
     dead = kill_node(cluster, folder, sick)
     print(f"{sick} is sick; {dead} was killed after {time.time() - began:.0f} s", flush=True)
     wait(lambda: bool(events(folder, "x", "steward_ended")), "the end of the steward")
