@@ -426,8 +426,9 @@ def _check_waiting(run: Run, changes: ResourceRequest) -> None:
 def _open_existing(run_name: str, options: NewRunOptions, *, read_only: bool) -> Run:
     if options.first_typed:
         if not locate_run.is_run_name(run_name):
+            given = options.first_typed
             raise BadInputError(
-                f"There is no run {run_name!r} here. {options.first_typed} describes a new run.",
+                f"There is no run {run_name!r} here, and {given} describes a new run.",
                 guess_mistake(click.get_current_context()),
                 code="no-such-run",
                 run=run_name,

@@ -8,6 +8,7 @@ import click
 
 from slurmslice.cli.options import locate_run
 from slurmslice.cli.options.common import SbatchCommand, split_at_dashes
+from slurmslice.cli.options.misplaced_values import hint_for_value_of_flag
 from slurmslice.cli.options.new_run_options import TYPED_ONCE, describes_new_run, setting_keys
 from slurmslice.cli.options.sbatch_options import mark_optional_values
 from slurmslice.errors import BadInputError
@@ -85,6 +86,8 @@ def guess_mistake(ctx: click.Context) -> str:
     if "--glob" in options:
         return "Quote the pattern of --glob. Otherwise the shell expands it."
     loose = _from_first_word(ctx, options)
+    if loose and (hint := hint_for_value_of_flag(options, loose[0])):
+        return hint
     if "--grid" in options and loose:
         return f"Type --grid before each name: --grid {quote(loose[0])}"
     return ""

@@ -12,6 +12,7 @@ import click
 from slurmslice import sbatch
 from slurmslice.cli.options import locate_run
 from slurmslice.cli.options.foreign_options import option_meant
+from slurmslice.cli.options.misplaced_values import explained, refuse_option_as_value
 from slurmslice.cli.options.sbatch_options import (
     UnknownOption,
     cluster_options,
@@ -179,7 +180,12 @@ class SbatchCommand(click.Command):
             raise UnknownOption(why.option_name, ctx) from why
 
     def _parse_once(self, ctx: click.Context, args: list[str]) -> list[str]:
-        return super().parse_args(ctx, mark_optional_values(self.get_params(ctx), args))
+        args = mark_optional_values(self.get_params(ctx), args)
+        refuse_option_as_value(ctx, self.get_params(ctx), args)
+        try:
+            return super().parse_args(ctx, args)
+        except click.BadOptionUsage as why:
+            raise explained(why) from why
 
     def checked(self, name: str, value: str) -> tuple[str, str]:
         """Return the long name and the checked value of an option of sbatch.
@@ -202,6 +208,7 @@ class KeysCommand(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse. If a key was read as an unknown option, say how to type such a key."""
         typed = list(args)
+        refuse_option_as_value(ctx, self.params, split_at_dashes(args)[0])
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as why:
