@@ -40,6 +40,8 @@ def parse_settings(data: bytes, file: str, keys: KnownKeys) -> SettingsFile:
             message names the nearest one), or has a value of the wrong type.
     """
     tree = _parse(data, file)
+    if isinstance(tree.get("mail"), bool):
+        raise _mail_flag(file)
     mail = _table(tree.pop("mail", {}), f"{file}: [mail]")
     if mail and Path(file).name == FOLDER_FILE:
         raise BadInputError(
@@ -57,6 +59,19 @@ def parse_settings(data: bytes, file: str, keys: KnownKeys) -> SettingsFile:
             name: _Reader(file, name, keys).layer(_table(table, f"{file}: profile.{name}"))
             for name, table in profiles.items()
         },
+    )
+
+
+def _mail_flag(file: str) -> BadInputError:
+    """Return the error of the option ``--mail`` at the place of the table ``[mail]``."""
+    return BadInputError(
+        f"{file}: mail is not a known key here: a table [mail] says how mail leaves this machine.",
+        "For the option --mail, write mail = true in [policy].",
+        code="unknown-key",
+        path=file,
+        key="mail",
+        where=f"{file}: mail",
+        nearest="mail",
     )
 
 

@@ -102,8 +102,11 @@ POLICY_PARAMETERS = {
 }
 """The parameters that may also be given for an existing run."""
 
-POLICY_KEYS = POLICY_PARAMETERS | {"checkpoint"}
-"""The parameters with a key in ``[policy]`` of a settings file."""
+POLICY_KEYS = POLICY_PARAMETERS | {"checkpoint", "mail"}
+"""The parameters with a key in ``[policy]`` of a settings file.
+
+``mail`` is there because a table ``[mail]`` says how mail leaves this machine.
+"""
 
 
 def refuse_incomplete_continuation(causes: str, path: str, most: int | None) -> None:

@@ -92,6 +92,7 @@ def said(text: str, profile: str | None = None) -> dict[str, SettingValue]:
         ("[sbatch]\nrequeue = true", "--requeue", ""),
         ("[sbatch]\nmem = false", "--mem", False),
         ("[sbatch]\nprofile = 'task'", "--profile", "task"),
+        ("[policy]\nmail = true", "mail", True),
     ],
 )
 def test_value_becomes_the_typed_text(text: str, option: str, value: SettingValue) -> None:
@@ -119,6 +120,7 @@ def test_words_are_unchanged(words: list[str]) -> None:
         ("[profile.big]\nmen = '4G'", "[profile.big] men", "mem", "[profile.big.sbatch]"),
         ("[profile.big.sbatch]\nmme = 4", "[profile.big.sbatch] mme", "mem", ""),
         ("dry-run = true", "dry-run", None, ""),
+        ("mail = true", "mail", "mail", "[policy]"),
         ("[wholly-other]\nx = 1", "wholly-other", None, "slurmslice run --help"),
     ],
 )
