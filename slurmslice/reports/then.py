@@ -22,6 +22,7 @@ class ThenReport:
         job: its job id; on this machine its process id; empty if there is none.
         reason: the reason of the state; empty if there is none.
         log: the file with its output; empty if it was never started.
+        called_off: a person cancelled the run after its newest submission.
         here: it is a process on this machine, and no job.
         stale: slices were submitted after its newest start.
     """
@@ -34,6 +35,7 @@ class ThenReport:
     log: str
     stale: bool
     here: bool
+    called_off: bool
 
     def record(self) -> dict[str, object]:
         """Return it as a plain record, for ``--json``."""
@@ -64,7 +66,12 @@ class ThenReport:
             case ThenPhase.DUE:
                 return f"the step afterwards is due{self._interrupted}"
             case ThenPhase.NOT_MET:
-                return f"the step afterwards does not run: its condition was {self.rule.when}"
+                why = (
+                    "the run was cancelled"
+                    if self.called_off
+                    else f"its condition was {self.rule.when}"
+                )
+                return f"the step afterwards does not run: {why}"
             case ThenPhase.STARTED:
                 return f"the step afterwards is {self.state or State.SUBMITTED} ({job}{why})"
             case ThenPhase.DONE:
@@ -82,11 +89,14 @@ def report_then(run: Run) -> ThenReport | None:
     if rule is None:
         return None
     phase, here = then_phase(run), run.engine.runs_in_process
+    off = run.journal_state.then_called_off
     if step is None:
-        return ThenReport(rule, phase, None, "", "", "", stale=False, here=here)
+        return ThenReport(rule, phase, None, "", "", "", stale=False, here=here, called_off=off)
     seen = run.then_seen if run.then_seen_state else None
     state = step.state or (seen and seen.state)
     reason = step.reason if step.state or not seen else seen.reason
     log = str(ThenFolder(run.directory.path, step.token).log)
     stale = is_stale(run)
-    return ThenReport(rule, phase, state or None, step.job, reason, log, stale=stale, here=here)
+    return ThenReport(
+        rule, phase, state or None, step.job, reason, log, stale=stale, here=here, called_off=off
+    )

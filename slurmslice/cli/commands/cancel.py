@@ -20,6 +20,7 @@ from slurmslice.cli.options.common import (
 )
 from slurmslice.cli.output.console import emit_note
 from slurmslice.cli.output.refresh import refresh, wait_for_doubts_with_note
+from slurmslice.plan.then_phase import ThenPhase, then_phase
 from slurmslice.reports.counts import count_text, counts_by_state, key_ranges
 from slurmslice.run.run import Run
 from slurmslice.system.shell_quoting import quote_words
@@ -52,7 +53,9 @@ def command(words: tuple[str, ...], dry_run: bool) -> int:
         len(unfinished_rows),
     )
     if not unfinished_rows:
-        emit_note("nothing-to-cancel", "Nothing was cancelled: these slices have ended.")
+        emit_note("nothing-to-cancel", "No slice was cancelled: these slices have ended.")
+        if rows is None:
+            _note_step(run, dry_run=dry_run)
     elif dry_run:
         message = f"Would cancel {count_text(slices)}: {which}"
         emit_note("would-cancel", message, slices=slices, keys=which)
@@ -68,6 +71,17 @@ def command(words: tuple[str, ...], dry_run: bool) -> int:
     if unfinished_rows:
         _note_ended(run, set(rows or ()).difference(unfinished_rows))
     return 0
+
+
+def _note_step(run: Run, *, dry_run: bool) -> None:
+    """Say that the step afterwards does not start by itself any more, or would not."""
+    phase, name = then_phase(run), run.record.name
+    if dry_run and phase is ThenPhase.DUE:
+        emit_note("would-call-off-then", "Would call off the step afterwards, which is due.")
+    elif not dry_run and phase is ThenPhase.NOT_MET:
+        again = quote_words(("slurmslice", "then", name))
+        message = f"The step afterwards does not start by itself. To run it all the same: {again}"
+        emit_note("then-called-off", message, command=again)
 
 
 def _note_ended(run: Run, rows: Collection[int]) -> None:

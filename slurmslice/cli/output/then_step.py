@@ -28,6 +28,6 @@ def note_on_then(run: Run) -> Note | None:
         lines.append(f"To run it again: {again}")
     elif report.phase is ThenPhase.NOT_MET:
         lines.append(f"To run it all the same: {again}")
-    elif report.phase is ThenPhase.DUE:
+    elif report.phase is ThenPhase.DUE and not run.has_steward:
         lines.append(f"To start it: slurmslice run {quote(run.record.name)}")
     return Note("then-state", "\n".join(lines), report.record())

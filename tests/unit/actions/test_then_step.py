@@ -440,3 +440,26 @@ def test_another_step_is_another_run(typed: Typed, engine: FakeEngine) -> None:
     typed("run", "-a", "0-3", "--name", "x", "--then", "other", *COMMAND)
     assert typed.code == 2
     assert NoAnswerError.code not in typed.error
+
+
+def test_cancel_says_that_it_calls_off_the_step(typed: Typed, engine: FakeEngine) -> None:
+    """All slices have ended and the step is due: ``cancel`` names it, and status tells why."""
+    make(typed)
+    end(engine)
+    typed("cancel", "x", "--dry-run")
+    assert typed.noted("would-call-off-then")
+    assert then(typed)["phase"] == "due"
+    typed("cancel", "x")
+    assert typed.noted("then-called-off")
+    assert "cancelled" in typed("status", "x")
+    assert then(typed)["phase"] == "not-met"
+
+
+@pytest.mark.parametrize("follows", [True, False])
+def test_a_due_step_is_left_to_the_steward(typed: Typed, engine: FakeEngine, follows: bool) -> None:
+    """``status`` says what to type only if nobody follows the run."""
+    make(typed, *(["--unattended"] if follows else []))
+    end(engine)
+    said = typed("status", "x")
+    assert typed.noted("then-state")[0]["phase"] == "due"
+    assert ("slurmslice run x" in said) is not follows
