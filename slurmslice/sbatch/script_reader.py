@@ -146,6 +146,7 @@ class _Reader:
                 raise UnreadableScriptError(
                     number,
                     f"sbatch has no option {word!r}.",
+                    f"Did you mean --{word}?" if word.partition("=")[0] in self._known else "",
                     code="unknown-option",
                     option=word,
                 )

@@ -64,3 +64,15 @@ def test_the_option_for_the_value_of_a_flag_is_named(
     assert (typed.code, typed.error) == (2, "no-such-run")
     assert meant in typed("run", *LINE, f"{flag}={value}", *COMMAND)
     assert (typed.code, typed.error) == (2, "bad-option-usage")
+
+
+@pytest.mark.usefixtures("engine")
+@pytest.mark.parametrize(
+    "options", [("--then", "true", "--then-sbatch"), ("--unattended", "--steward-sbatch")]
+)
+def test_a_word_without_its_dashes_is_recognised(typed: Typed, options: tuple[str, ...]) -> None:
+    """The error names the option that has the word, and the word that is meant."""
+    said = typed("run", *LINE, *options, "mem=8G", "--dry-run", *COMMAND)
+    assert (typed.code, typed.error) == (2, "unknown-option")
+    assert options[-1] in said
+    assert "--mem=8G" in said

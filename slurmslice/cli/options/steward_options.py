@@ -78,5 +78,10 @@ def parse_sbatch_words(parameter: str, text: str) -> ResourceRequest:
     """
     if not text:
         return NO_REQUEST
-    with naming_setting(parameter):
-        return parse_typed_options(text)
+    try:
+        with naming_setting(parameter):
+            return parse_typed_options(text)
+    except BadInputError as why:
+        if "where" in why.fields:  # from a settings file, which is named
+            raise
+        raise why.inside("--" + parameter.replace("_", "-")) from why
