@@ -72,7 +72,7 @@ def report_steward(run: Run) -> StewardReport | None:
 def describe(way: str, job: str) -> str:
     """Name a steward for a person: its job, or the table with its line."""
     if way not in TABLES:
-        return f"Job {job}"
+        return f"Job {job}" if job else "A steward"
     machine = job.partition("@")[2]
     return f"A line in your {TABLES[way]}{f' on {machine}' if machine else ''}"
 
