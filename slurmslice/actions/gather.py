@@ -23,11 +23,13 @@ class Source:
         row: the slice.
         fault: the reason why there is no text; empty if there is one.
         read: yields the text in pieces.
+        path: its file, if it is not a log.
     """
 
     row: int
     fault: str
     read: Callable[[], Iterator[bytes]]
+    path: str = ""
 
 
 def nothing() -> Iterator[bytes]:
@@ -74,7 +76,7 @@ def file_sources(run: Run, rows: Iterable[int], pattern: str) -> Iterator[Source
             continue
         path = os.path.join(run.record.work_dir, name)
         fault = _unfinished(run, row) or ("" if os.path.isfile(path) else f"there is no {name}")
-        yield Source(row, fault, _reader(path))
+        yield Source(row, fault, _reader(path), path)
 
 
 def _reader(path: str) -> Callable[[], Iterator[bytes]]:

@@ -18,6 +18,9 @@ Join = Callable[[Texts], Iterator[bytes]]
 KEY_COLUMN = "slice"
 """The name of the added column."""
 
+_SHOWN = 300
+"""Characters of a header in an error."""
+
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -87,16 +90,20 @@ def _other_header(key: str, found: str, first: str, header: bytes) -> BadInputEr
     if not header:
         message = f"The text of slice {key!r} has no CSV header."
     else:
-        has = repr(found) if found else "none"
-        wanted = _decoded(header).rstrip("\r\n")
-        message = f"The CSV header of slice {key!r} is {has}; that of {first!r} is {wanted!r}."
+        has = _short(found) if found else "none"
+        wanted = _short(_decoded(header).rstrip("\r\n"))
+        message = f"The CSV header of slice {key!r} is {has}; that of {first!r} is {wanted}."
     return BadInputError(
         message,
         "Without --csv, the texts are joined as they are.",
         code="csv-headers-differ",
         key=key,
-        found=found,
+        found=found[:_SHOWN],
     )
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…")
 
 
 def _cells(line: bytes, key: str, separator: str) -> list[str]:

@@ -56,7 +56,7 @@ def change_table(program: str, edit: Callable[[bytes], bytes]) -> None:
         try:
             _write(program, after)
             found = read_table(program)
-        except NoAnswerError:
+        except BaseException:  # Ctrl-C too: nobody would remove the block
             if read_table(program) != before:
                 _write(program, before)
             raise
@@ -98,9 +98,12 @@ def has_block(table: bytes, token: str) -> bool:
 
 
 def with_block(table: bytes, token: str, lines: bytes) -> bytes:
-    """Return a table with a block at its end; whole lines."""
+    """Return a table with a block at its start; whole lines.
+
+    There, no line without an end, no ``SHELL=`` and no ``#SCRON`` of the user belongs to the block.
+    """
     begin, end = _marks(token)
-    return without_block(table, token) + begin + lines + end
+    return begin + lines + end + without_block(table, token)
 
 
 def without_block(table: bytes, token: str) -> bytes:
@@ -114,5 +117,5 @@ def _marks(token: str) -> tuple[bytes, bytes]:
 
 
 def _block(token: str) -> re.Pattern[bytes]:
-    begin, end = map(re.escape, _marks(token))
+    begin, end = (re.escape(mark[:-1]) + rb"\r?\n" for mark in _marks(token))
     return re.compile(rb"^" + begin + rb"(?:(?!# slurmslice ).*\n)*?" + end, re.M)

@@ -50,6 +50,29 @@ def test_logs_are_joined_in_the_order_of_the_table(joined: Typed) -> None:
     assert joined.stdout == "9\tlog of 9\n10\tlog of 10\n"
 
 
+@pytest.mark.parametrize("links", [False, True])
+@pytest.mark.parametrize("missing", [(), ("--missing-ok",)])
+def test_a_result_is_not_replaced_by_the_joined_ones(
+    missing: tuple[str, ...], links: bool, joined: Typed
+) -> None:
+    """``-o`` names the file of a slice: the result of that slice would be lost."""
+    results(joined)
+    name = "out-9.csv"
+    if links:
+        (joined.folder / "link").symlink_to(name)
+    joined("gather", "x", "--check-file", *missing, "-o", "link" if links else name)
+    assert (joined.code, joined.error) == (2, "bad-output-file")
+    assert (joined.folder / name).read_text() == "a,b\n9,81\n"
+
+
+def test_a_long_header_is_shown_in_part(joined: Typed) -> None:
+    """An error is read by a person, and a header can be binary data without a line end."""
+    results(joined, k9="a" * 100_000 + "\n")
+    joined("gather", "x", "--check-file", "--csv")
+    assert (joined.code, joined.error) == (2, "csv-headers-differ")
+    assert len(joined.stderr) < 2000
+
+
 def test_logs_in_a_shared_file_are_found(joined: Typed, monkeypatch: pytest.MonkeyPatch) -> None:
     """The one place that finds the log of a slice is asked."""
     monkeypatch.setattr(SliceLog, "read", lambda self, offset=0: iter([b"from a section\n"]))
@@ -153,6 +176,8 @@ def test_a_text_that_does_not_fit_is_refused_by_its_key(
         (("-o", "."), "bad-output-file"),
         (("-o", "no/such/folder"), "bad-output-file"),
         (("-o", "/dev/null"), "bad-output-file"),
+        (("-o", "runs/x/run.json"), "bad-output-file"),
+        (("-o", "runs/x/submissions/001/logs/8.log"), "bad-output-file"),
     ],
 )
 def test_bad_input(options: tuple[str, ...], error: str, joined: Typed) -> None:

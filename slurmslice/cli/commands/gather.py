@@ -63,6 +63,8 @@ def command(
         print_note(found)
     path = check_file_of(run) if check_file else pattern
     sources = list(log_sources(run, rows) if path is None else file_sources(run, rows, path))
+    if target is not None:
+        _refuse_loss(target, run, sources)
     missing = [source for source in sources if source.fault]
     if missing:
         _note_missing(run, missing, joined=missing_ok)
@@ -97,14 +99,24 @@ def _target(output: str) -> Path:
     """
     path = Path(os.path.realpath(output))
     if path.exists() and not path.is_file():
-        fault = "is no regular file"
-    elif not path.parent.is_dir():
-        fault = "is in a folder that does not exist"
-    else:
-        return path
-    raise BadInputError(
+        raise _bad_target(output, "is no regular file")
+    if not path.parent.is_dir():
+        raise _bad_target(output, "is in a folder that does not exist")
+    return path
+
+
+def _refuse_loss(target: Path, run: Run, sources: Sequence[Source]) -> None:
+    """Refuse to replace a file of the run, or one of the files to join: it would be lost."""
+    if target.is_relative_to(os.path.realpath(run.directory.path)):
+        raise _bad_target(str(target), "is in the run directory")
+    if any(source.path and os.path.realpath(source.path) == str(target) for source in sources):
+        raise _bad_target(str(target), "is the file of a slice")
+
+
+def _bad_target(output: str, fault: str) -> BadInputError:
+    return BadInputError(
         f"-o {output} {fault}.",
-        "Name a file in a folder that exists; or leave out -o, and use the standard output.",
+        "Name another file in a folder that exists; or leave out -o, and use the standard output.",
         code="bad-output-file",
         path=output,
     )

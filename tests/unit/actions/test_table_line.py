@@ -17,7 +17,13 @@ from slurmslice.run.run import Run
 from slurmslice.run.steward_folder import StewardFolder
 from slurmslice.run.steward_record import StewardEnded, StewardIntent, StewardSubmitted
 from slurmslice.status.states import State
-from slurmslice.system.user_tables import change_table, has_block, with_block, without_block
+from slurmslice.system.user_tables import (
+    change_table,
+    has_block,
+    read_table,
+    with_block,
+    without_block,
+)
 from tests.support.fakes import FakeEngine
 from tests.support.typed import Typed
 
@@ -82,8 +88,12 @@ def call(typed: Typed, by: str = "", *, later_s: float = 7200) -> None:
 # -- the table ---------------------------------------------------------------------------------
 
 
+MARKED = b"# slurmslice abcd begin\n* * * * * a\n# slurmslice abcd end\n"
+FORGED = b"# slurmslice tok end\n0 1 * * * a\n# slurmslice tok begin\n0 2 * * * b\n"
+
+
 @pytest.mark.parametrize(
-    "before", [OTHERS, b"", b"# slurmslice abcd begin\n* * * * * a\n# slurmslice abcd end\n"]
+    "before", [OTHERS, b"", MARKED, FORGED, b"* * * * * no end", b"#SCRON -t 1\n"]
 )
 def test_other_entries_stay_byte_for_byte(before: bytes, tables: Path) -> None:
     """With our block and after it."""
@@ -93,8 +103,8 @@ def test_other_entries_stay_byte_for_byte(before: bytes, tables: Path) -> None:
     for _ in range(2):
         change_table("crontab", lambda old: with_block(old, "tok", b"* * * * * b\n"))
         found = table.read_bytes()
-        assert found.startswith(before)
-        assert found.count(b"* * * * * b\n") == 1
+        assert found.endswith(b"# slurmslice tok end\n" + before)
+        assert found.splitlines().count(b"* * * * * b") == 1
     assert has_block(found, "tok")
     change_table("crontab", lambda old: without_block(old, "tok"))
     assert (table.read_bytes() if table.exists() else b"") == before
@@ -111,6 +121,30 @@ def test_a_table_that_is_not_as_written_is_put_back(write: str, tables: Path) ->
         change_table("crontab", lambda old: with_block(old, "tok", b"* * * * * b\n"))
     assert caught.value.code == "no-user-table"
     assert table.read_bytes() == OTHERS
+
+
+def test_an_interrupted_change_is_taken_back(tables: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C after crontab, before its result was read: no block stays that nobody knows."""
+    table = tables / "crontab.table"
+    table.write_bytes(OTHERS)
+    looks = iter([False, True])
+
+    def read(program: str) -> bytes:
+        if next(looks, False):
+            raise KeyboardInterrupt
+        return read_table(program)
+
+    monkeypatch.setattr("slurmslice.system.user_tables.read_table", read)
+    with pytest.raises(KeyboardInterrupt):
+        change_table("crontab", lambda old: with_block(old, "tok", b"* * * * * b\n"))
+    assert table.read_bytes() == OTHERS
+
+
+def test_a_block_that_an_editor_gave_other_line_ends_is_found() -> None:
+    """A table that was saved with CRLF: the block can be seen and removed."""
+    table = with_block(b"0 1 * * * a\n", "tok", b"* * * * * b\n").replace(b"\n", b"\r\n")
+    assert has_block(table, "tok")
+    assert without_block(table, "tok") == b"0 1 * * * a\r\n"
 
 
 def test_a_table_that_cannot_be_read_is_not_written(tables: Path) -> None:
