@@ -295,6 +295,16 @@ class Engine(Protocol):
             NoAnswerError: the engine did not answer.
         """
 
+    def restarted_seconds(self, jobs: Sequence[JobIdentity]) -> Mapping[str, float]:
+        """Return the seconds of task starts that were followed by a restart, by job.
+
+        Args:
+            jobs: as for ``observe``.
+
+        Raises:
+            NoAnswerError: the engine did not answer.
+        """
+
     # Job ids start at 1 again after a controller lost its state. So the five methods below do
     # nothing, without an error, if another job has the id now.
 

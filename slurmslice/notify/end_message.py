@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import html
 import re
 from dataclasses import dataclass
 
 from slurmslice.actions.judge_nodes import excluded_nodes, node_evidence
 from slurmslice.actions.raise_requests import raise_note
+from slurmslice.errors import NoAnswerError
 from slurmslice.plan.attempt_costs import AttemptCosts
 from slurmslice.plan.canary_phase import stop_reason
 from slurmslice.plan.failure_causes import cause_of_row
@@ -91,7 +93,10 @@ def _counts(run: Run) -> list[str]:
 
 def _figures(run: Run) -> list[str]:
     costs = AttemptCosts(run)
-    lines = [f"Used: {costs.all_attempts()}, of which repairs {costs.repairs()}."]
+    used = costs.all_attempts()
+    with contextlib.suppress(NoAnswerError):
+        used += costs.restarted()
+    lines = [f"Used: {used}, of which repairs {costs.repairs()}."]
     first = min((s.intent.at for s in run.journal_state.submissions.values()), default=None)
     ends = (end for _, end in run.statuses.times(range(len(run.table))) if end is not None)
     last = max(ends, default=None)

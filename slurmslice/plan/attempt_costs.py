@@ -10,6 +10,7 @@ from slurmslice.plan.request_changes import previous_request
 from slurmslice.plan.run_script import script_request
 from slurmslice.policy.budget import NO_COST, Cost
 from slurmslice.run.continuations import CONTINUE, is_continuation
+from slurmslice.run.identity import job_identity
 from slurmslice.run.run import Run
 from slurmslice.sbatch.resource_request import NO_REQUEST, ResourceRequest
 
@@ -65,6 +66,22 @@ class AttemptCosts:
         last = (self._last(row, 0) for row in range(len(self._run.table)))
         past = (self._past(number, s) for _, number, s in self._run.statuses.past_durations())
         return sum(past, sum(last, NO_COST))
+
+    def restarted(self) -> Cost:
+        """Return the cost of the starts that the cluster has restarted. It is asked for them.
+
+        Raises:
+            NoAnswerError: it did not answer.
+        """
+        run = self._run
+        sent = {one.job: one for one in run.journal_state.submissions.values() if one.job}
+        found = run.engine.restarted_seconds([job_identity(run, one) for one in sent.values()])
+        slices = run.record.packing.at_once
+        costs = (
+            Cost.of(self.request(sent[job].intent.changes), seconds * slices)
+            for job, seconds in found.items()
+        )
+        return sum(costs, NO_COST)
 
     def of(self, kept: ResourceRequest) -> Cost | None:
         """Return the most that an attempt may cost; None if its time limit is not known.

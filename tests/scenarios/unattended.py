@@ -256,7 +256,8 @@ from slurmslice.actions.open_run import open_run
 from slurmslice.plan.attempt_costs import AttemptCosts
 from slurmslice.run.directory import RunDirectory
 run = open_run(RunDirectory(Path("slurmslice-runs/x").resolve()), read_only=True)
-print(AttemptCosts(run).all_attempts().cpu_s / 3600)
+costs = AttemptCosts(run)
+print((costs.all_attempts() + costs.restarted()).cpu_s / 3600)
 """
 
 

@@ -82,6 +82,7 @@ class FakeEngine:
     max_rss_bytes: int | None = None
     sampling_s: float | None = None
     restarted: bool = False
+    before_restarts: dict[str, float] | None = field(default_factory=dict)
     measures: int = 0
     limited: TaskLimits | None = None
 
@@ -166,6 +167,13 @@ class FakeEngine:
         ended = {task: report for task, report in reports.items() if report.state.final}
         queued = {task: report for task, report in reports.items() if not report.state.final}
         return Observation(SourceAnswer(ended), SourceAnswer(queued, other_jobs=frozenset(others)))
+
+    def restarted_seconds(self, jobs: Sequence[JobIdentity]) -> dict[str, float]:
+        if self.before_restarts is None:
+            raise NoAnswerError("sacct did not answer in time.")
+        return {
+            job: s for job, s in self.before_restarts.items() if job in {one.job for one in jobs}
+        }
 
     def fetch_job_steps(
         self, jobs: Sequence[JobIdentity], tasks: Iterable[TaskId]

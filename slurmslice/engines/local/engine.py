@@ -317,6 +317,10 @@ class LocalEngine:
         """Return no reports: ``observe`` has all measurements, and there are no job steps."""
         return {}
 
+    def restarted_seconds(self, jobs: Sequence[JobIdentity]) -> Mapping[str, float]:
+        """Return nothing: no task is restarted here."""
+        return {}
+
     # -- time --------------------------------------------------------------------------------
 
     def wait(self, seconds: float) -> None:

@@ -225,6 +225,14 @@ class SlurmEngine:
             )
         return {task: replace(report, sampling_s=sampling_s) for task, report in found.items()}
 
+    def restarted_seconds(self, jobs: Sequence[JobIdentity]) -> Mapping[str, float]:
+        """Ask sacct for all starts of the jobs. As ``Engine.restarted_seconds``."""
+        if not jobs or self._slurm.accounting_off:
+            return {}
+        names, identities = _by_id(jobs)
+        text = self._slurm.query(commands.sacct_starts(names, self._slurm.clusters))
+        return job_records.restarted_seconds(text, names, identities)
+
     def _sampling_s(self) -> float:
         """Return the seconds between two measurements of a job; the default without an answer."""
         try:

@@ -8,6 +8,7 @@ a cluster and not found in the manuals.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -128,6 +129,27 @@ def parse_last_ends(
     ended = [r for r in records if r.report.state.final and not r.is_array_summary]
     ended.sort(key=lambda record: record.report.ended_at or 0)
     return {task: report.state for task, report in _reports_by_task(ended).items()}
+
+
+def restarted_seconds(
+    text: str, names: Mapping[str, str], identities: Mapping[str, JobIdentity] = NO_IDENTITIES
+) -> dict[str, float]:
+    """Add up the durations of the starts that were followed by a restart of their task, by job.
+
+    Args and errors are those of ``parse_last_ends``.
+    """
+    starts: dict[TaskId, list[tuple[float, float]]] = {}
+    for record in parse_sacct_records(text):
+        if is_own_record(record, names, identities):
+            began, ended = record.report.started_at, record.report.ended_at
+            for task in task_ids(record):  # one that waits is the newest
+                starts.setdefault(task, []).append((began or math.inf, ended or began or math.inf))
+    found: dict[str, float] = {}
+    for (job, _), spans in starts.items():
+        *earlier, _ = sorted(spans)
+        if earlier:
+            found[job] = found.get(job, 0.0) + sum(ended - began for began, ended in earlier)
+    return found
 
 
 def parse_queue_reports(

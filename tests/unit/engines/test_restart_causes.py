@@ -7,6 +7,7 @@ from typing import Any, cast
 import pytest
 
 from slurmslice.engines.slurm.client import SlurmClient
+from slurmslice.engines.slurm.job_records import restarted_seconds
 from slurmslice.engines.slurm.restart_causes import RestartCauses
 from slurmslice.errors import NoAnswerError
 from slurmslice.status.exit_reason import state_reason
@@ -95,3 +96,19 @@ def test_nothing_is_asked_without_a_waiting_restart(state: State) -> None:
     client.accounting_off = True
     assert causes(client).add_to(waiting(), OURS) == waiting()
     assert client.asked == []
+
+
+@pytest.mark.parametrize(
+    ("rows", "seconds"),
+    [
+        (row("COMPLETED", 1), {}),
+        (row("NODE_FAIL", 1) + row("COMPLETED", 5), {"7": 60.0}),
+        (row("RUNNING", 5) + row("PREEMPTED", 3) + row("REQUEUED", 1), {"7": 120.0}),
+        (row("REQUEUED", 1) + row("PENDING", 5), {"7": 60.0}),
+        (row("COMPLETED", 5) + row("COMPLETED", 5, index=4), {}),
+        (row("NODE_FAIL", 1, name="another") + row("COMPLETED", 5), {}),
+    ],
+)
+def test_the_time_before_restarts(rows: str, seconds: dict[str, float]) -> None:
+    """Each start that another start of the same task followed."""
+    assert restarted_seconds(rows, {"7": "x-k7m2"}, OURS) == seconds

@@ -69,6 +69,22 @@ def test_what_the_mail_tells(typed: Typed, engine: FakeEngine, mails: Mails) -> 
     assert "slurmslice resubmit x" in text
 
 
+@pytest.mark.parametrize(
+    ("before", "used"),
+    [({}, "6.0"), ({"100": 1800.0}, "7.0"), ({"99": 1800.0}, "6.0"), (None, "6.0")],
+)
+def test_the_use_includes_what_was_restarted(
+    before: dict[str, float] | None, used: str, typed: Typed, engine: FakeEngine, mails: Mails
+) -> None:
+    """Slurm restarts a task after the death of a node. Without its answer that is left out."""
+    typed(*LINE, *COMMAND)
+    engine.before_restarts = before
+    for index in range(3):
+        engine.end("100", index, State.COMPLETED, started_at=1000, ended_at=4600, elapsed_s=3600.0)
+    typed("tick", "x")
+    assert f"Used: {used} CPU hours" in mails[0][2]
+
+
 def test_a_new_end_is_told_again(typed: Typed, engine: FakeEngine, mails: Mails) -> None:
     """A person has submitted failed slices again."""
     typed(*LINE, *COMMAND)
