@@ -68,7 +68,11 @@ def then_text(record: RunRecord) -> str:
 
 def end_text(record: RunRecord) -> str:
     """Describe what tells the end of the run; empty if nothing does."""
-    ways = [f"one mail to {record.request['mail-user']}"] if record.mail else []
+    ways = list[str]()
+    if record.mail:
+        ways.append(f"one mail to {record.request['mail-user']}")
+    elif "mail-user" in record.request and "mail-type" not in record.request:
+        ways.append("no mail: --mail-user only says where to; add --mail")
     ways += [f"calls {printable_line(record.on_end.strip())}"] if record.on_end else []
     return shorten_text("; ".join(ways), 100)
 
@@ -79,7 +83,7 @@ def continue_note(record: RunRecord) -> Note | None:
         return None
     path = shorten_text(printable_line(record.checkpoint), 60)
     message = (
-        f"after {record.continue_on} while {path} changes, at most {record.max_continues} times; "
+        f"after {record.continue_on} while {path} changes, at most {record.max_continues}×; "
         "no attempt, no budget"
     )
     fields = {"causes": record.continue_on, "max_continues": record.max_continues}

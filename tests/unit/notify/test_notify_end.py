@@ -225,6 +225,19 @@ def test_a_preview_says_how_the_end_is_told(typed: Typed) -> None:
     assert "./tell" in said
 
 
+@pytest.mark.parametrize(
+    ("options", "warns"),
+    [((), True), (("--mail-type", "END"), False), (("--mail",), False), (("--on-end", "x"), True)],
+)
+def test_a_preview_says_that_an_address_alone_sends_no_mail(
+    options: tuple[str, ...], warns: bool, typed: Typed
+) -> None:
+    """Unless Slurm mails by itself."""
+    said = typed(*NEW, "--mail-user", "ada@lab", *options, "--dry-run", *COMMAND)
+    assert typed.code == 0
+    assert ("add --mail" in said) is warns
+
+
 def test_a_lock_that_another_process_holds_changes_no_exit_code(
     typed: Typed, engine: FakeEngine, mails: Mails, monkeypatch: pytest.MonkeyPatch
 ) -> None:
