@@ -11,6 +11,8 @@ import pytest
 
 from tests.local.test_local_runs import Here
 from tests.support.errors import error_code
+from tests.support.fakes import FakeEngine
+from tests.support.typed import Typed
 
 LOCAL = ("--engine", "local")
 
@@ -295,3 +297,15 @@ def test_a_template_from_windows_makes_the_same_script(
     script = (here.folder / "slurmslice-runs/t/script.sh").read_bytes()
     assert b"\nexport A=1\n" in script
     assert b"\r" not in script
+
+
+@pytest.mark.usefixtures("interrupted")
+@pytest.mark.parametrize("option", ["after", "canary", "name"])
+@pytest.mark.parametrize("value", ["", " "])
+def test_an_option_with_an_empty_value_is_refused(
+    value: str, option: str, typed: Typed, engine: FakeEngine
+) -> None:
+    """The shell's variable was empty: without the option, the run would begin at once."""
+    typed("run", "-a", "0-3", f"--{option}", value, "--", "true", "{}")
+    assert (typed.code, typed.error) == (2, "missing-value")
+    assert not engine.jobs

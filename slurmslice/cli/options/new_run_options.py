@@ -229,6 +229,22 @@ def is_typed(parameter: str) -> bool:
     return source is ParameterSource.COMMANDLINE
 
 
+_NEVER_EMPTY = ("after", "canary", "name")
+"""Options that turn nothing off with an empty value; the word for that is ``none``."""
+
+
+def _refuse_empty(values: Mapping[str, Any]) -> None:
+    """Refuse ``--after "$PREVIOUS"`` without that variable: the run would begin at once."""
+    for name in _NEVER_EMPTY:
+        if is_typed(name) and not (values[name] or "").strip():
+            raise BadInputError(
+                f"--{name} needs a value.",
+                "Perhaps a variable of your shell is empty.",
+                code="missing-value",
+                option=name,
+            )
+
+
 class NewRunOptions:
     """The options that describe a new run, typed or from a settings file.
 
@@ -237,6 +253,7 @@ class NewRunOptions:
     """
 
     def __init__(self, values: Mapping[str, Any]) -> None:
+        _refuse_empty(values)
         self.values = values
         self.words, self.sbatch = typed_words_and_request()
         self.run_dir: str | None = values["run_dir"]
