@@ -115,7 +115,7 @@ def test_daemons_stop_and_return(rough: Site, roughly: Path) -> None:
             # A controller that was restarted and cannot reach its nodes takes them for dead, and
             # starts their tasks again (seen).
             cluster.wait_for_nodes()
-        assert watch.wait(DEADLINE_S) == 1
+        assert watch.wait(3 * DEADLINE_S) == 1  # nodes report late what ended meanwhile
     finally:
         watch.kill()
         watch.wait()
