@@ -437,6 +437,7 @@ def test_no_control_group_is_left(bench: Bench, monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(MemoryGroups, "create", spy)
     bench.run("true", "0-3", mem_mib=100)
+    bench.engine.close()  # the reports may be complete before the runner has ended
     assert made
     assert not any(path.exists() or path.parent.exists() for path in made)
 

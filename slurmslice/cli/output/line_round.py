@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import click
 
@@ -37,10 +39,19 @@ def tick_by_line(directory: RunDirectory, token: str) -> None:
         steward = run.journal_state.steward
         if steward and (steward.token, steward.ended) == (token, result.ended):
             tell_end(run, "" if result.ended in {DONE, HELD} else result.ended)
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the next act may end the job of a scrontab
-        remove_block(token)
-        if steward is None or steward.token == token or not steward.is_line:
-            StewardFolder(directory.path).remove_line_script()
+        with _terminate_ignored():  # scrontab may end the job of the line that it removes
+            remove_block(token)
+            if steward is None or steward.token == token or not steward.is_line:
+                StewardFolder(directory.path).remove_line_script()
+
+
+@contextmanager
+def _terminate_ignored() -> Iterator[None]:
+    before = signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def show_round(run: Run, result: RoundResult) -> None:

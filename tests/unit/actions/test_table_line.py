@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -78,11 +79,12 @@ def token(typed: Typed) -> str:
 
 
 def call(typed: Typed, by: str = "", *, later_s: float = 7200) -> None:
-    """Call ``tick`` as the line does, some time later."""
-    now = time.time
+    """Call ``tick`` as the line does, some time later. It leaves the signals as they were."""
+    now, handler = time.time, signal.getsignal(signal.SIGTERM)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("time.time", lambda: now() + later_s)
         typed("tick", str(run_dir(typed).path), "--by", by or token(typed))
+    assert signal.getsignal(signal.SIGTERM) is handler
 
 
 # -- the table ---------------------------------------------------------------------------------
