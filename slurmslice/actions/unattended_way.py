@@ -3,12 +3,27 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import dataclass
 
 from slurmslice.actions.site_rules import read_site_rules, switched_off
 from slurmslice.engines.protocol import Engine
 from slurmslice.errors import BadInputError
 from slurmslice.run.site_rules import SiteRules
 from slurmslice.run.steward_record import BY_JOB, TABLES
+from slurmslice.sbatch.resource_request import NO_REQUEST, ResourceRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Unattended:
+    """The way in which a run is followed without a process here (``--unattended``).
+
+    Attributes:
+        way: the typed way; None for that of the site, or a steward.
+        job: the person's options for the steward's job.
+    """
+
+    way: str | None = None
+    job: ResourceRequest = NO_REQUEST
 
 
 def check_unattended(engine: Engine, way: str | None = None) -> str:

@@ -11,7 +11,7 @@ from slurmslice.actions.replace_refused_run import is_replaceable, replace_refus
 from slurmslice.cli.options import locate_run
 from slurmslice.cli.output.console import emit_note, printable_line
 from slurmslice.cli.output.preview import relative_path
-from slurmslice.engines.protocol import Engine
+from slurmslice.engines.protocol import Engine, TaskLimits
 from slurmslice.errors import BadInputError
 from slurmslice.run.directory import RunDirectory
 from slurmslice.run.run import Run
@@ -64,6 +64,22 @@ def create_or_replace_run(
         emit_note("run-replaced", message, run=record.name)
     locate_run.remember_run(path)
     return directory
+
+
+def refuse_if_never_runs(limits: TaskLimits | None) -> None:
+    """Refuse a run whose slices can never start.
+
+    Raises:
+        BadInputError: no slice of the run can ever start.
+    """
+    if limits is not None and limits.impossible_reason:
+        raise BadInputError(
+            f"Run not created: its slices can never start ({limits.impossible_reason}).",
+            "`slurmslice doctor` shows what the cluster has. To submit anyway: slurmslice render "
+            "…, then sbatch SCRIPT.",
+            code="never-runs",
+            reason=limits.impossible_reason,
+        )
 
 
 _SCRIPT_DIFFERENCES = ("command:", "setup:", "check:")

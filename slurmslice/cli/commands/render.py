@@ -12,7 +12,8 @@ from slurmslice.cli.commands.new_run import create_or_replace_run, find_existing
 from slurmslice.cli.options import locate_run
 from slurmslice.cli.options.command_words import WordsCommand
 from slurmslice.cli.options.common import dry_run_option
-from slurmslice.cli.options.new_run_options import EPILOG, NewRunOptions, new_run_options
+from slurmslice.cli.options.new_run_inputs import NewRunOptions
+from slurmslice.cli.options.new_run_options import EPILOG, new_run_options
 from slurmslice.cli.output.console import emit_note, print_message, write_data
 from slurmslice.cli.output.preview import relative_path, show_preview
 from slurmslice.cli.output.preview_rules import note_all_done

@@ -9,7 +9,7 @@ import click
 from slurmslice.actions.after_run import follow_other
 from slurmslice.actions.open_run import open_run
 from slurmslice.actions.submit import ChooseRows, choose_waiting, find_requeued_before
-from slurmslice.actions.unattended_way import check_unattended
+from slurmslice.actions.unattended_way import Unattended, check_unattended
 from slurmslice.cli.options import locate_run
 from slurmslice.cli.options.common import (
     ChangingCommand,
@@ -20,7 +20,7 @@ from slurmslice.cli.options.common import (
     same_code_option,
     typed_words_and_request,
 )
-from slurmslice.cli.options.steward_options import parse_steward_sbatch, steward_options
+from slurmslice.cli.options.steward_options import steward_options
 from slurmslice.cli.output.console import emit_note, print_line
 from slurmslice.cli.output.refresh import refresh
 from slurmslice.cli.output.submissions import (
@@ -66,9 +66,7 @@ def command(
     new_env: bool,
     same_code: bool | None,
     test_only: bool,
-    unattended: bool,
-    unattended_by: str | None,
-    steward_sbatch: str,
+    unattended: Unattended | None,
 ) -> int:
     """Submit waiting slices of a run, all or the named ones, and end.
 
@@ -79,9 +77,8 @@ def command(
     if not dry_run:
         follow_other(run)
     _refuse_two_choices(keys, only)
-    steward = parse_steward_sbatch(steward_sbatch, unattended=unattended)
     if unattended:
-        check_unattended(run.engine, unattended_by)
+        check_unattended(run.engine, unattended.way)
         _refuse_choice(keys, only)
     rows = None if only is None else choose_slices(only, run.table, "only")
     rows = run.table.select(keys) if keys else rows
@@ -94,7 +91,7 @@ def command(
     if max_failures is not None:
         change_max_failures(run, max_failures)
     if unattended:
-        return _submit_unattended(run, changes, steward, unattended_by)
+        return _submit_unattended(run, changes, unattended)
     chosen = ("--only", only) if only else keys
     return submit_or_show(
         run, choose, changes, verb="submit", again=lambda options: (*chosen, *options),
@@ -118,16 +115,14 @@ def _refuse_choice(keys: Sequence[str], only: str | None) -> None:
         )
 
 
-def _submit_unattended(
-    run: Run, changes: ResourceRequest, steward: ResourceRequest, way: str | None
-) -> int:
+def _submit_unattended(run: Run, changes: ResourceRequest, unattended: Unattended) -> int:
     refresh(run)
     find_requeued_before(run, choose_waiting(None), "submit")
     plan = checked_plan(run, choose_waiting(None), changes)
     if not run.directory.read_only:
-        return start_unattended(run, plan, steward, way)
+        return start_unattended(run, plan, unattended)
     code = show_plan(run, plan, nothing_waits)
-    note_steward_planned(run, steward, way)
+    note_steward_planned(run, unattended)
     return code
 
 

@@ -8,7 +8,7 @@ from slurmslice.actions.open_run import open_run
 from slurmslice.actions.then_step import settle_then, start_then
 from slurmslice.cli.options import locate_run
 from slurmslice.cli.options.common import dry_run_option, run_argument
-from slurmslice.cli.options.steward_options import parse_sbatch_words
+from slurmslice.cli.options.parameters import parse_sbatch_words
 from slurmslice.cli.output.console import emit_note, print_note
 from slurmslice.cli.output.refresh import refresh
 from slurmslice.cli.output.summary import run_exit_code

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import click
@@ -273,22 +272,6 @@ def typed_words_and_request() -> tuple[tuple[str, ...], ResourceRequest]:
     """Return the words after ``--`` and sbatch's options of the command that is running."""
     context = click.get_current_context()
     return context.meta["words"], context.meta["sbatch"]
-
-
-@contextlib.contextmanager
-def naming_setting(option: str) -> Iterator[None]:
-    """Add the settings file and its key to an error about the value of an option.
-
-    Raises:
-        BadInputError: the error; unchanged if the option was typed.
-    """
-    try:
-        yield
-    except BadInputError as why:
-        where = click.get_current_context().meta.get("setting_locations", {}).get(option)
-        if where is None:
-            raise
-        raise why.inside(where, where=where) from why
 
 
 def keys_from_words(run: Run, keys: tuple[str, ...]) -> list[int] | None:

@@ -8,7 +8,6 @@ from typing import Any
 import click
 
 from slurmslice.cli.options.common import max_failures_option, seconds, whole_number
-from slurmslice.cli.options.steward_options import STEWARD_OPTIONS
 from slurmslice.cli.options.then_options import THEN_OPTIONS
 from slurmslice.errors import BadInputError
 
@@ -92,7 +91,6 @@ FOLLOW_OPTIONS: tuple[Callable[..., Any], ...] = (
         "--interval", type=seconds, metavar="SECONDS",
         help="Seconds between two polls. Default: 1 at first, and up to 60 later.",
     ),
-    *STEWARD_OPTIONS,
 )  # fmt: skip
 
 POLICY_PARAMETERS = {

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
-from slurmslice.cli.options.common import naming_setting
+from slurmslice.actions.unattended_way import Unattended
+from slurmslice.cli.options.parameters import is_typed, parse_sbatch_words, with_options
 from slurmslice.errors import BadInputError
 from slurmslice.run.steward_record import BY_JOB, TABLES
-from slurmslice.sbatch.resource_request import NO_REQUEST, ResourceRequest
-from slurmslice.sbatch.typed_options import parse_typed_options
 
 STEWARD_OPTIONS: tuple[Callable[..., Any], ...] = (
     click.option(
@@ -36,25 +35,29 @@ STEWARD_OPTIONS: tuple[Callable[..., Any], ...] = (
 
 
 def steward_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a verb these options."""
-    for option in reversed(STEWARD_OPTIONS):
-        function = option(function)
-    return function
+    """Give a verb these options; it gets them as one ``Unattended``, or None without the flag."""
+
+    @functools.wraps(function)
+    def verb(
+        *args: Any, unattended: bool, unattended_by: str | None, steward_sbatch: str, **given: Any
+    ) -> Any:
+        if not unattended:
+            _refuse_typed_in_vain()
+            return function(*args, unattended=None, **given)
+        job = parse_sbatch_words("steward_sbatch", steward_sbatch)
+        return function(*args, unattended=Unattended(unattended_by, job), **given)
+
+    return with_options(verb, STEWARD_OPTIONS)
 
 
-def parse_steward_sbatch(text: str, *, unattended: bool) -> ResourceRequest:
-    """Parse the value of ``--steward-sbatch``. Refuse it and ``--unattended-by`` in vain.
-
-    Args:
-        text: the value.
-        unattended: ``--unattended`` was given, so there is a steward.
+def _refuse_typed_in_vain() -> None:
+    """Refuse ``--steward-sbatch`` and ``--unattended-by`` without ``--unattended``.
 
     Raises:
-        BadInputError: it is no list of options that sbatch takes, or an option was typed in vain.
+        BadInputError: one of them was typed.
     """
     for option in ("steward_sbatch", "unattended_by"):
-        source = click.get_current_context().get_parameter_source(option)
-        if not unattended and source is ParameterSource.COMMANDLINE:
+        if is_typed(option):
             name = option.replace("_", "-")
             raise BadInputError(
                 f"--{name} is about an unattended run.",
@@ -63,25 +66,3 @@ def parse_steward_sbatch(text: str, *, unattended: bool) -> ResourceRequest:
                 option=name,
                 other="unattended",
             )
-    return parse_sbatch_words("steward_sbatch", text)
-
-
-def parse_sbatch_words(parameter: str, text: str) -> ResourceRequest:
-    """Parse sbatch's options in one word: the value of ``--steward-sbatch`` or ``--then-sbatch``.
-
-    Args:
-        parameter: the parameter that has the value.
-        text: the value.
-
-    Raises:
-        BadInputError: it is no list of options that sbatch takes.
-    """
-    if not text:
-        return NO_REQUEST
-    try:
-        with naming_setting(parameter):
-            return parse_typed_options(text)
-    except BadInputError as why:
-        if "where" in why.fields:  # from a settings file, which is named
-            raise
-        raise why.inside("--" + parameter.replace("_", "-")) from why

@@ -6,10 +6,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import click
-from click.core import ParameterSource
 
-from slurmslice.cli.options.common import naming_setting
-from slurmslice.cli.options.steward_options import parse_sbatch_words
+from slurmslice.cli.options.parameters import is_typed, naming_setting, parse_sbatch_words
 from slurmslice.errors import BadInputError
 from slurmslice.script.render import check_bash_syntax
 from slurmslice.settings.settings_file import SettingKey, ValueKind
@@ -56,8 +54,7 @@ def parse_then(command: str, values: Mapping[str, Any]) -> ThenRule | None:
     """
     if not command.strip():
         for name in sorted(THEN_PARAMETERS - {"then"}):
-            source = click.get_current_context().get_parameter_source(name)
-            if values[name] and source is ParameterSource.COMMANDLINE:
+            if values[name] and is_typed(name):
                 raise _needs_then(name.replace("_", "-"))
         return None
     with naming_setting("then"):

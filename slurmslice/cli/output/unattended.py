@@ -9,7 +9,7 @@ from slurmslice.actions.poll import poll
 from slurmslice.actions.site_rules import read_site_rules
 from slurmslice.actions.steward import StewardInPlace, end_job, ensure_steward
 from slurmslice.actions.table_line import EVERY_MIN, LineInPlace, ensure_line
-from slurmslice.actions.unattended_way import check_unattended, choose_way
+from slurmslice.actions.unattended_way import Unattended, check_unattended, choose_way
 from slurmslice.cli.output.console import emit_note, print_note
 from slurmslice.cli.output.preview import print_accepted
 from slurmslice.cli.output.summary import notes_on_silence, print_summary, run_exit_code
@@ -23,18 +23,15 @@ from slurmslice.sbatch.resource_request import ResourceRequest
 from slurmslice.system.shell_quoting import quote
 
 
-def start_unattended(
-    run: Run, plan: Plan | None, options: ResourceRequest, typed_way: str | None
-) -> int:
+def start_unattended(run: Run, plan: Plan | None, wanted: Unattended) -> int:
     """Submit what ``run`` would submit now, see to a steward, and return the exit code.
 
     Args:
         run: the run.
         plan: a plan to execute first; None for none.
-        options: the person's options for the steward's job.
-        typed_way: the typed way in which it is followed; None for that of the site or a steward.
+        wanted: how it is followed.
     """
-    way = check_unattended(run.engine, typed_way or _present_way(run))
+    way = check_unattended(run.engine, wanted.way or _present_way(run))
     polled = poll(run)
     run.places_kept = 1  # for the steward
     outcome = follow_step(run, FollowOptions(plan=plan))
@@ -48,7 +45,7 @@ def start_unattended(
         print_summary(run)
         return run_exit_code(run)
     if way == BY_JOB:
-        note_steward(run, ensure_steward(run, options), options)
+        note_steward(run, ensure_steward(run, wanted.job), wanted.job)
         return 0
     end_job(run, "a line follows the run")
     note_line(run, ensure_line(run, way))
@@ -136,26 +133,25 @@ def local_time(at: float) -> str:
     return time.strftime(form, time.localtime(at))
 
 
-def note_steward_planned(run: Run | None, options: ResourceRequest, typed_way: str | None) -> None:
+def note_steward_planned(run: Run | None, wanted: Unattended) -> None:
     """Say in a dry run that a steward would be submitted, unless the run has one.
 
     Args:
         run: the run; None if it does not exist yet.
-        options: the person's options for the steward's job.
-        typed_way: as for ``start_unattended``.
+        wanted: how it is followed.
     """
     report = report_steward(run) if run else None
     if report and report.state in {"waits", "runs"}:
         emit_note("steward-there", f"{report.place} follows this run already.", job=report.job)
         return
-    way = choose_way(typed_way or "", read_site_rules())
+    way = choose_way(wanted.way or "", read_site_rules())
     if way != BY_JOB:
         message = f"Would add a line to your {TABLES[way]}: it looks every {EVERY_MIN} minutes."
         emit_note("would-add-line", message, way=way)
         return
-    more = f" with {options}" if options else " in the default partition"
+    more = f" with {wanted.job}" if wanted.job else " in the default partition"
     message = (
         f"Would submit a steward{more}: a job of 1 CPU that follows the run. It runs for some "
         "seconds when a slice fails, when an array has ended, or after half an hour."
     )
-    emit_note("would-submit-steward", message, options=str(options))
+    emit_note("would-submit-steward", message, options=str(wanted.job))
