@@ -197,6 +197,18 @@ class StatusTable(Sequence[SliceStatus]):
         """Iterate over the failed attempts of slices that were submitted again since then."""
         return (_attempt(row, line) for (row, _), line in self._past_failures.items())
 
+    def past_submissions(self) -> dict[int, list[int]]:
+        """Group the submissions of failed earlier attempts by row, in their order."""
+        found: dict[int, list[int]] = {}
+        for row, number in sorted(self._past_failures):
+            found.setdefault(row, []).append(number)
+        return found
+
+    def past(self, row: int, submission: int) -> SliceStatus | None:
+        """Return the status of a failed earlier attempt of a row; None if none was seen."""
+        line = self._past_failures.get((row, submission))
+        return _read(line, self._ledger, row) if isinstance(line, bytes) else line
+
     def past_durations(self) -> Iterator[tuple[int, int, int]]:
         """Iterate over the past failed attempts: row, submission and duration, whole seconds."""
         for (row, submission), line in self._past_failures.items():

@@ -12,6 +12,7 @@ from slurmslice.actions.open_run import open_run
 from slurmslice.actions.poll import poll
 from slurmslice.cli.options import locate_run
 from slurmslice.cli.options.common import KeysCommand, keys_from_words, parse_states, state_option
+from slurmslice.cli.options.named_slices import named_slices
 from slurmslice.cli.output.console import emit_note, printable_line
 from slurmslice.cli.output.log_output import (
     LogRequest,
@@ -53,7 +54,7 @@ def command(
         raise BadInputError(
             "No slice was named.", "Type slurmslice logs [RUN] KEY", code="missing-slice"
         )
-    run, rows = _named_slices(names) if chosen is None else _any_slices(names)
+    run, rows = named_slices(names, "logs") if chosen is None else _any_slices(names)
     poll(run)
     if chosen is not None:
         rows = [row for row in rows if run.statuses[row].state in chosen]
@@ -78,31 +79,6 @@ def command(
         else:
             _show_newest(run, row, newest, request)
     return 0
-
-
-def _named_slices(names: tuple[str, ...]) -> tuple[Run, Sequence[int]]:
-    """Return the run and the rows of the named slices.
-
-    Raises:
-        BadInputError: the run or a slice does not exist; or only a run was named.
-    """
-    keys = names
-    try:
-        if len(names) == 1:
-            found = locate_run.find_run(None, changing=False)
-        else:
-            found, keys = locate_run.find_run_and_keys(names, changing=False)
-        run = open_run(found)
-        return run, run.table.select(keys)
-    except BadInputError as why:
-        if len(names) == 1 and locate_run.is_run_name(names[0]):
-            raise BadInputError(
-                f"{names[0]!r} is a run; no slice of it was named.",
-                f"Type slurmslice logs {quote(names[0])} KEY",
-                code="missing-slice",
-                run=names[0],
-            ) from why
-        raise
 
 
 def _any_slices(names: tuple[str, ...]) -> tuple[Run, Sequence[int]]:

@@ -9,8 +9,9 @@ from itertools import chain
 
 from slurmslice.cli.output.console import printable_line, use_colors
 from slurmslice.reports.measured import cpu_text, elapsed_text, memory_text, mib_text
+from slurmslice.reports.slice_life import SliceLives
 from slurmslice.reports.slice_requests import SliceRequests
-from slurmslice.run.continuations import is_continuation
+from slurmslice.run.continuations import count_continuations
 from slurmslice.run.run import Run
 from slurmslice.sbatch.units import format_time
 from slurmslice.system.escaping import escape
@@ -54,11 +55,13 @@ _SLICE_COLUMNS = (
 
 def print_slices_table(run: Run, rows: Iterable[int]) -> None:
     """Print one line per slice: its state, node, resource use and request."""
-    requested = SliceRequests(run)
-    print_table(_SLICE_COLUMNS, (_slice_cells(run, row, requested) for row in rows))
+    requested, lives = SliceRequests(run), SliceLives(run)
+    print_table(_SLICE_COLUMNS, (_slice_cells(run, row, requested, lives) for row in rows))
 
 
-def _slice_cells(run: Run, row: int, requested: SliceRequests) -> tuple[str, ...]:
+def _slice_cells(
+    run: Run, row: int, requested: SliceRequests, lives: SliceLives
+) -> tuple[str, ...]:
     status, limits = run.statuses[row], requested.of(row)
     return (
         escape(run.table.keys[row]),
@@ -72,16 +75,15 @@ def _slice_cells(run: Run, row: int, requested: SliceRequests) -> tuple[str, ...
         memory_text(status),
         mib_text(limits.mem_bytes),
         status.node or "",
-        escape(requested.why(row) + _repaired(run, row)),
+        escape(requested.why(row) + _repaired(run, row, lives)),
     )
 
 
-def _repaired(run: Run, row: int) -> str:
-    """Return the causes that the policy has repaired, and the number of continuations."""
+def _repaired(run: Run, row: int, lives: SliceLives) -> str:
+    """Return the ladder of a repaired slice, and the number of its continuations."""
     history = run.journal_state.repairs_of(row)
-    causes = [cause for cause in history if not is_continuation(cause)]
-    repaired = f"; repaired after {', '.join(causes)}" if causes else ""
-    number = len(history) - len(causes)
+    repaired = f"; {lives.ladder(row)}" if history else ""
+    number = count_continuations(history)
     return f"{repaired}; continued {number} of {run.max_continues}" if number else repaired
 
 

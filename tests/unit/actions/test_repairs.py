@@ -76,7 +76,7 @@ def test_memory_grows_while_others_run_and_then_the_slice_is_left(
     slices = typed.json("status", "x")["slices"]
     assert [one["attempts_left"] for one in slices] == [0, 3, 3]
     assert [one["repaired"] for one in slices] == [["oom"] * 3, [], []]
-    assert "oom, oom, oom" in typed("status", "x", "--slices")
+    assert "4G oom → 8G oom → 16G oom → 32G oom" in typed("status", "x", "--slices")
 
 
 @pytest.mark.parametrize("follower", [("run", "x"), ("run", *LINE, *COMMAND), ("tick", "x")])

@@ -1,0 +1,186 @@
+"""The explanation of one slice: its attempts, the evidence, the ends of its logs, what to type."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from slurmslice.errors import NotAFileError
+from slurmslice.plan.repairs import find_repairs
+from slurmslice.reports.raw_evidence import RawEvidence, ask_sources
+from slurmslice.reports.slice_life import Attempt, SliceLives, ladder_text
+from slurmslice.reports.slice_requests import SliceRequests
+from slurmslice.run.run import Run
+from slurmslice.run.slice_logs import SliceLog
+from slurmslice.spec.command import slice_command_line
+from slurmslice.status.observation import FACT_NAMES
+from slurmslice.status.states import State
+from slurmslice.system import files
+from slurmslice.system.shell_quoting import quote
+
+_TAIL_BYTES = 64 * 1024
+_TAIL_LINES = 10
+_SLURM_LINE = re.compile(rb"^(?:slurmstepd|srun|slurmd)[^\n:]*: [^\n]*", re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class LogEnd:
+    """The end of a log.
+
+    Attributes:
+        path: its file.
+        lines: its last lines, without their line ends.
+    """
+
+    path: Path
+    lines: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """The explanation of a slice: what is known of it, and why it is in its state.
+
+    Attributes:
+        row: its row.
+        key: its key.
+        state: its state.
+        reason: the reason for it, for a person.
+        values: its columns in the slice table.
+        command: its command as a line for the shell.
+        attempts: all its attempts, the oldest first.
+        evidence: what the sources say of the newest one; None before the first.
+        log: the end of its log; None if there is none.
+        slurm_lines: the last lines of Slurm's own programs in the log of its array task.
+        repair: what the policy does about its failure; empty if it has not failed.
+        next: the commands to type, the most useful first.
+    """
+
+    row: int
+    key: str
+    state: State
+    reason: str
+    values: dict[str, str]
+    command: str
+    attempts: tuple[Attempt, ...]
+    evidence: RawEvidence | None
+    log: LogEnd | None
+    slurm_lines: tuple[str, ...]
+    repair: str
+    next: tuple[str, ...]
+
+    @property
+    def ladder(self) -> str:
+        """The attempts in a line."""
+        return ladder_text(self.attempts)
+
+    def record(self) -> dict[str, object]:
+        """Return it as a plain record, for ``--json``."""
+        evidence = self.evidence
+        return {
+            "key": self.key,
+            "state": str(self.state),
+            "reason": self.reason,
+            "columns": self.values,
+            "command": self.command,
+            "ladder": self.ladder,
+            "attempts": [_attempt_record(one) for one in self.attempts],
+            "evidence": evidence and {
+                "accounting": evidence.accounting,
+                "queue": evidence.queue,
+                "lines": list(evidence.lines),
+            },
+            "log": self.log and {"path": str(self.log.path), "lines": list(self.log.lines)},
+            "slurm_lines": list(self.slurm_lines),
+            "repair": self.repair or None,
+            "next": list(self.next),
+        }  # fmt: skip
+
+
+def _attempt_record(one: Attempt) -> dict[str, object]:
+    facts = {name: getattr(one.status, name, None) for name in FACT_NAMES}
+    return {
+        "submission": one.submission.number,
+        "job": one.submission.job,
+        "end": one.end,
+        "reason": one.status.reason if one.status else None,
+        "request": dict(one.request),
+        **facts,
+    }
+
+
+def explain_slice(run: Run, row: int) -> Explanation:
+    """Explain one slice of a run that was just polled. The engine is asked once more."""
+    attempts = tuple(SliceLives(run).of(row))
+    newest = attempts[-1].submission if attempts else None
+    columns = dict(zip(run.table.columns, run.table.column_values(row), strict=True))
+    log = SliceLog.of(run.directory, newest, row, run.table.log_name(row)) if newest else None
+    return Explanation(
+        row=row,
+        key=run.table.keys[row],
+        state=run.statuses[row].state,
+        reason=SliceRequests(run).why(row),
+        values=columns,
+        command=slice_command_line(run.record.command, run.table.keys[row], columns),
+        attempts=attempts,
+        evidence=ask_sources(run, newest, row) if newest else None,
+        log=_end_of_log(log) if log else None,
+        slurm_lines=_slurm_lines(log) if log else (),
+        repair=_repair(run, row),
+        next=tuple(_commands(run, row)),
+    )
+
+
+def _end_of_log(log: SliceLog) -> LogEnd | None:
+    try:
+        lines = _last_lines(log.tail(_TAIL_BYTES))
+        path = log.file(ended=True)
+    except (OSError, NotAFileError):
+        return None
+    return LogEnd(path, lines) if path else None
+
+
+def _slurm_lines(log: SliceLog) -> tuple[str, ...]:
+    """Return the last lines that Slurm's own programs wrote into the log of the task."""
+    found = list[bytes]()
+    with contextlib.suppress(OSError):
+        for chunk in files.read_chunks(log.directory.task_log_path(log.number, log.index)):
+            found += _SLURM_LINE.findall(chunk)
+    return _last_lines(b"\n".join(found))
+
+
+def _last_lines(data: bytes) -> tuple[str, ...]:
+    lines = data.decode("utf-8", "surrogateescape").splitlines()
+    return tuple(lines[-_TAIL_LINES:])
+
+
+def _repair(run: Run, row: int) -> str:
+    """Return what the policy does about the failure of a slice; empty if it has none."""
+    if not run.statuses[row].state.failed:
+        return ""
+    repairs = find_repairs(run)
+    for choice in repairs.due:
+        if row in choice.rows:
+            changes = " ".join(f"--{name}={value}" for name, value in choice.changes.items())
+            return f"{choice.cause}: it is submitted again" + (
+                f" with {changes}" if changes else ""
+            )
+    for left in repairs.left:
+        if row in left.rows:
+            return f"{left.cause}: left, {left.reason}"
+    return "left: the run has no repairs"
+
+
+def _commands(run: Run, row: int) -> Iterator[str]:
+    """Yield the commands that help with a slice in this state."""
+    name, key = quote(run.record.name), quote(run.table.keys[row])
+    state = run.statuses[row].state
+    if run.statuses[row].submission:
+        yield f"slurmslice logs {name} --all -- {key}"
+    if state.failed or state is State.CANCELLED:
+        raised = {State.OUT_OF_MEMORY: " --mem 2x", State.TIMEOUT: " --time 2x"}.get(state, "")
+        yield f"slurmslice resubmit {name} {key}{raised}"
+    elif state is State.WAITING:
+        yield f"slurmslice run {name}"
