@@ -211,6 +211,34 @@ def _submit(run: Run, planned: PlannedSubmission) -> AcceptedSubmission | None:
     Returns:
         None if it was rejected and excluded suspected nodes: the next one uses all nodes.
     """
+    sha = _prepare_folder(run, planned)
+    code = read_code(run, planned.script)
+    refuse_other_code(run, code)
+    environ = next_environ(run, planned.script, planned.request)
+    short_of_memory = out_of_memory_again(run, planned)
+    run.decide(planned.intent(run, run.clock(), sha, code))
+    try:
+        result = _send(run, planned, environ)
+    except (SubmissionRejectedError, SubmitLimitError, BadInputError) as rejection:
+        if planned.number > 1 and not run.directory.fence(planned.number):
+            return _accept_refused(run, planned, rejection)
+        if _record_rejection(run, planned, rejection):
+            return None
+        raise
+    except SubmissionUnknownError as doubt:
+        return _look_up(run, planned, doubt)
+    run.decide(Submitted(planned.number, result.job, result.cluster, "sbatch", run.clock()))
+    run.shares_sent.add(planned.number)
+    return AcceptedSubmission(
+        planned,
+        result.job,
+        (*result.notes, *_avoided_note(planned), *overridden_edit_notes(run, planned)),
+        short_of_memory,
+    )
+
+
+def _prepare_folder(run: Run, planned: PlannedSubmission) -> str:
+    """Create the folder of a submission, with its checkpoints; return the digest of its table."""
     check_task_table(run, planned.number)
     check_script(run, planned.script)
     sha = run.record.first_sha256
@@ -224,39 +252,24 @@ def _submit(run: Run, planned: PlannedSubmission) -> AcceptedSubmission | None:
         found = identify_all(run.record, run.table, planned.batch.rows)
         run.directory.write_checkpoints(planned.number, found)
         run.known_checkpoints.pop(planned.number, None)
-    code = read_code(run, planned.script)
-    refuse_other_code(run, code)
-    environ = next_environ(run, planned.script, planned.request)
-    short_of_memory = out_of_memory_again(run, planned)
-    run.decide(planned.intent(run, run.clock(), sha, code))
-    try:
-        result = _send(run, planned, environ)
-    except (SubmissionRejectedError, SubmitLimitError, BadInputError) as rejection:
-        if planned.number > 1 and not run.directory.fence(planned.number):
-            return _accept_refused(run, planned, rejection)
-        temporary, too_many_tasks = (
-            isinstance(rejection, SubmitLimitError),
-            isinstance(rejection, TooManyTasksError),
-        )
-        again = bool(planned.avoided) and isinstance(rejection, SubmissionRejectedError)
-        answer = rejection.message, run.clock(), temporary or again, too_many_tasks
-        run.decide(Rejected(planned.number, *answer))
-        if is_unsubmitted(run) and _script_may_run(run):
-            run.directory.unfence(1)  # a person may submit it by hand, as before
-        if again:
-            run.uses_all_nodes = True
-            return None
-        raise
-    except SubmissionUnknownError as doubt:
-        return _look_up(run, planned, doubt)
-    run.decide(Submitted(planned.number, result.job, result.cluster, "sbatch", run.clock()))
-    run.shares_sent.add(planned.number)
-    return AcceptedSubmission(
-        planned,
-        result.job,
-        (*result.notes, *_avoided_note(planned), *overridden_edit_notes(run, planned)),
-        short_of_memory,
-    )
+    return sha
+
+
+def _record_rejection(run: Run, planned: PlannedSubmission, rejection: SlurmsliceError) -> bool:
+    """Record that a submission was rejected.
+
+    Returns:
+        True if it excluded suspected nodes, which may be the cause: the next one uses all nodes.
+    """
+    temporary = isinstance(rejection, SubmitLimitError)
+    too_many_tasks = isinstance(rejection, TooManyTasksError)
+    again = bool(planned.avoided) and isinstance(rejection, SubmissionRejectedError)
+    answer = rejection.message, run.clock(), temporary or again, too_many_tasks
+    run.decide(Rejected(planned.number, *answer))
+    if is_unsubmitted(run) and _script_may_run(run):
+        run.directory.unfence(1)  # a person may submit it by hand, as before
+    run.uses_all_nodes = run.uses_all_nodes or again
+    return again
 
 
 def _avoided_note(planned: PlannedSubmission) -> Iterator[Note]:

@@ -6,7 +6,7 @@ import math
 import os
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -63,42 +63,58 @@ def show_preview(record: RunRecord, new: RunInputs, engine: Engine) -> TaskLimit
     where = f"{record.engine} on {record.cluster}" if record.cluster else record.engine
     headline = f"{record.name}: {count_text(record.slices)}, {_describe_at_once(at_once)}, {where}"
     emit_note("preview", headline, run=record.name, slices=record.slices, at_once=at_once)
-    lines: tuple[tuple[str, str | Note | None], ...] = (
+    worst = worst_case_text(of, _tasks_at_once(record, of, fewest, exactly=exactly), most)
+    sizes: tuple[_Labelled, ...] = (
         ("slices", shorten_text(printable_line(record.source), 100)),
         ("request", _asked_for(_request(record), "slice")),
         *(("", text) for text in _request_groups(record, of)),
         ("packing", _packing(record, of) or _not_packed(record, new, limits)),
         ("setup", shorten_text(printable_line(record.setup.strip()), 100)),
         ("check", shorten_text(printable_line(record.check.shown), 100)),
-        (
-            "at worst",
-            worst_case_text(of, _tasks_at_once(record, of, fewest, exactly=exactly), most),
-        ),
+        ("at worst", worst),
         ("room", limits.why if limits and limits.at_once != 0 else ""),
-        *(("done", found) for found in done_before_notes(record, new)),
-        ("canary", canary_note(record, new)),
-        ("stop", stop_note(record)),
-        ("continue", continue_note(record)),
-        *(("repair", found) for found in ladder_notes(record, of, engine)),
-        ("after", after_text(record)),
-        ("then", then_text(record)),
-        ("at end", end_text(record)),
-        *(
-            ("note", warning)
-            for warning in (
-                *_rounded(typed, of),
-                *_warnings(record, new.table, engine, limits),
-                *split_value_notes(record, new.table),
-            )
-        ),
-        *zip(("first", "last"), _commands(record, new.table), strict=False),
     )
+    warnings: tuple[Note, ...] = (
+        *_rounded(typed, of),
+        *_warnings(record, new.table, engine, limits),
+        *split_value_notes(record, new.table),
+    )
+    lines: list[_Labelled] = [
+        *sizes,
+        *_rules(record, new, of, engine),
+        *(("note", warning) for warning in warnings),
+        *zip(("first", "last"), _commands(record, new.table), strict=False),
+    ]
+    _print_labelled(lines)
+    return limits
+
+
+_Labelled = tuple[str, str | Note | None]
+"""A line of the preview: its label, and its text; nothing is printed without a text."""
+
+
+def _rules(
+    record: RunRecord, new: RunInputs, of: Sequence[RequestGroup], engine: Engine
+) -> Iterator[_Labelled]:
+    """Yield the lines about what the run does by itself."""
+    for found in done_before_notes(record, new):
+        yield "done", found
+    yield "canary", canary_note(record, new)
+    yield "stop", stop_note(record)
+    yield "continue", continue_note(record)
+    for ladder in ladder_notes(record, of, engine):
+        yield "repair", ladder
+    yield "after", after_text(record)
+    yield "then", then_text(record)
+    yield "at end", end_text(record)
+
+
+def _print_labelled(lines: Iterable[_Labelled]) -> None:
     for label, text in lines:
         if isinstance(text, Note):
             print_note(text, f"  {label:9} ")
         elif text:
             print_message(f"  {label:9} {text}")
-    return limits
 
 
 def _commands(record: RunRecord, table: SliceTable) -> Iterator[str]:
