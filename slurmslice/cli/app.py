@@ -16,7 +16,7 @@ from slurmslice.errors import EngineError, SlurmsliceError
 VERBS = {
     "run": "Submit slices, follow them until all have ended, and report.",
     "render": "Create a run directory to review, and submit nothing.",
-    "submit": "Submit waiting slices of a run, all or a few.",
+    "submit": "Submit waiting slices of a run, or a new run, and end.",
     "status": "Show the state of every slice.",
     "watch": "Follow a run without changing it.",
     "tick": "Do one step and end: poll, submit what fits. For cron.",

@@ -1,4 +1,4 @@
-"""The creation of a run for ``run`` and ``render``, if there is no run in its place."""
+"""The run that a line of ``run``, ``submit`` or ``render`` describes: created, or continued."""
 
 from __future__ import annotations
 
@@ -6,17 +6,106 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from slurmslice.actions.create import RunInputs, create_run
+from slurmslice.actions.after_run import check_after
+from slurmslice.actions.create import RunInputs, create_run, make_record
+from slurmslice.actions.open_run import choose_engine, open_run
 from slurmslice.actions.replace_refused_run import is_replaceable, replace_refused_run
+from slurmslice.actions.submit import choose_waiting
+from slurmslice.actions.unattended_way import Unattended, check_unattended
+from slurmslice.cli.commands.existing_run import go_on_without_canary, plan_waiting
+from slurmslice.cli.commands.policy_changes import record_failure_limit
 from slurmslice.cli.options import locate_run
+from slurmslice.cli.options.new_run_inputs import NewRunOptions
 from slurmslice.cli.output.console import emit_note, printable_line
-from slurmslice.cli.output.preview import relative_path
+from slurmslice.cli.output.preview import relative_path, show_preview
+from slurmslice.cli.output.preview_rules import note_all_done
+from slurmslice.cli.output.submissions import checked_plan
 from slurmslice.engines.protocol import Engine, TaskLimits
 from slurmslice.errors import BadInputError
+from slurmslice.plan.plan import Plan
+from slurmslice.plan.repairs import effective_policy
+from slurmslice.policy.ladder import RepairPolicy
 from slurmslice.run.directory import RunDirectory
 from slurmslice.run.run import Run
+from slurmslice.sbatch.resource_request import NO_REQUEST
 from slurmslice.spec.run_spec import RunRecord
 from slurmslice.system.shell_quoting import quote, quote_words
+
+
+def open_new_run(
+    options: NewRunOptions,
+    max_attempts: int | None,
+    unattended: Unattended | None,
+    *,
+    dry_run: bool,
+) -> tuple[Run, Plan | None] | None:
+    """Create the described run, or open it if it exists.
+
+    Args:
+        options: the options of the run.
+        max_attempts: the typed number; None if none was typed.
+        unattended: how it is followed without a process here; None: by this process.
+        dry_run: create nothing.
+
+    Returns:
+        the run and what to submit first; None if a dry run created nothing.
+    """
+    policy = effective_policy(
+        max_attempts, retry=options.retry, on=options.rules(options.causes), causes=options.causes
+    )
+    _refuse_budget_in_vain(options, policy)
+    new = options.read(policy.max_attempts)
+    path = locate_run.new_run_path(new.spec.name, options.run_dir)
+    if new.spec.after:
+        check_after(Path(new.spec.after), path)
+    engine = choose_engine(options.engine, path)
+    if unattended:
+        check_unattended(engine, unattended.way)
+    record, silence = make_record(new, engine)
+    same, replaced = find_existing(path, record, engine)
+    if same:
+        return _continue_same(open_run(same, changing=True, read_only=dry_run), options)
+    if note_all_done(new):
+        return None
+    _refuse_if_never_runs(show_preview(record, new, engine))
+    if silence:
+        emit_note("limits-unknown", f"Slurm did not tell its limits: {silence}")
+    if dry_run:
+        message = f"--dry-run: no run was created. It would be {relative_path(path)}."
+        emit_note("run-not-created", message, path=path)
+        return None
+    run = Run(create_or_replace_run(record, new, path, replaced), engine)
+    run.unsubmitted_at = run.clock()  # the script is new: nobody can have submitted it by hand
+    # If requests differ, a later slice may request more than the first: check all of them.
+    return run, checked_plan(run, choose_waiting(None), NO_REQUEST) if record.per_slice else None
+
+
+def _continue_same(run: Run, options: NewRunOptions) -> tuple[Run, Plan]:
+    """Continue an existing run whose line was typed again; plan what it submits first."""
+    name = run.record.name
+    emit_note(
+        "run-continued", f"Continuing {name} in {relative_path(run.directory.path)}", run=name
+    )
+    if run.journal_state.held or options.max_failures != run.max_failures:
+        record_failure_limit(run, options.max_failures)
+    go_on_without_canary(run, options)
+    return run, plan_waiting(run, NO_REQUEST)
+
+
+def _refuse_budget_in_vain(options: NewRunOptions, policy: RepairPolicy) -> None:
+    """Refuse ``--budget`` for a run without repairs.
+
+    Raises:
+        BadInputError: the run has none.
+    """
+    if options.budget and policy.max_attempts == 1:
+        raise BadInputError(
+            f"--budget {options.budget} limits repairs, and no option asks for repairs.",
+            "Add --retry, or leave out --budget.",
+            code="budget-without-repair",
+            option="budget",
+            value=options.budget,
+        )
 
 
 def find_existing(
@@ -66,7 +155,7 @@ def create_or_replace_run(
     return directory
 
 
-def refuse_if_never_runs(limits: TaskLimits | None) -> None:
+def _refuse_if_never_runs(limits: TaskLimits | None) -> None:
     """Refuse a run whose slices can never start.
 
     Raises:

@@ -11,12 +11,31 @@ from slurmslice.cli.options.parameters import is_typed
 from slurmslice.cli.options.policy_options import refuse_incomplete_continuation
 from slurmslice.cli.output.console import emit_note
 from slurmslice.cli.output.submissions import change_max_failures
+from slurmslice.errors import BadInputError
 from slurmslice.plan.repairs import repair_policy
 from slurmslice.policy.ladder import DEFAULT_ATTEMPTS, RepairPolicy
 from slurmslice.policy.repair_rules import parse_rules
 from slurmslice.run.run import Run
 from slurmslice.spec.run_spec import FailureLimit
 from slurmslice.system.shell_quoting import quote
+
+
+def refuse_contradiction(options: NewRunOptions, max_attempts: int | None) -> None:
+    """Refuse rules together with a single attempt, which repairs nothing.
+
+    Raises:
+        BadInputError: both were typed.
+    """
+    typed = [f"--{name}" for name in ("retry", "on") if is_typed(name)]
+    if typed and max_attempts == 1 and is_typed("max_attempts"):
+        raise BadInputError(
+            f"--max-attempts 1 repairs nothing, and {typed[0]} repairs failed slices.",
+            "Give a larger number, or leave out one of them.",
+            code="options-conflict",
+            option="max-attempts",
+            value=1,
+            other=typed[0].removeprefix("--"),
+        )
 
 
 def check_continues(run: Run, options: NewRunOptions) -> None:

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
-from slurmslice.actions.after_run import check_after
-from slurmslice.actions.create import make_record
 from slurmslice.actions.follow import FollowOptions
 from slurmslice.actions.judge_nodes import include_node
-from slurmslice.actions.open_run import choose_engine, open_run
-from slurmslice.actions.submit import choose_waiting
 from slurmslice.actions.unattended_way import Unattended, check_unattended
 from slurmslice.cli.commands.existing_run import (
     go_on_without_canary,
@@ -19,37 +13,27 @@ from slurmslice.cli.commands.existing_run import (
     open_existing_run,
     plan_waiting,
 )
-from slurmslice.cli.commands.new_run import (
-    create_or_replace_run,
-    find_existing,
-    refuse_if_never_runs,
-)
+from slurmslice.cli.commands.new_run import open_new_run
 from slurmslice.cli.commands.policy_changes import (
     check_continues,
     record_cancel_rest,
     record_failure_limit,
     record_repair,
+    refuse_contradiction,
 )
-from slurmslice.cli.options import locate_run
 from slurmslice.cli.options.command_words import WordsCommand
 from slurmslice.cli.options.common import ChangingCommand, dry_run_option, new_env_option
 from slurmslice.cli.options.new_run_inputs import NewRunOptions
 from slurmslice.cli.options.new_run_options import EPILOG, follow_options, new_run_options
-from slurmslice.cli.options.parameters import is_typed
 from slurmslice.cli.options.steward_options import steward_options
-from slurmslice.cli.output.console import emit_note, print_note
+from slurmslice.cli.output.console import print_note
 from slurmslice.cli.output.live_progress import follow_live
 from slurmslice.cli.output.next_step import show_step
-from slurmslice.cli.output.preview import relative_path, show_preview
-from slurmslice.cli.output.preview_rules import note_all_done
-from slurmslice.cli.output.submissions import checked_plan, nothing_waits, use_new_environment
+from slurmslice.cli.output.submissions import nothing_waits, use_new_environment
 from slurmslice.cli.output.unattended import note_steward_planned, start_unattended
 from slurmslice.errors import BadInputError
 from slurmslice.plan.plan import Plan
-from slurmslice.plan.repairs import effective_policy
-from slurmslice.policy.ladder import RepairPolicy
 from slurmslice.run.run import Run
-from slurmslice.sbatch.resource_request import NO_REQUEST
 from slurmslice.system.shell_quoting import quote
 
 
@@ -93,7 +77,7 @@ def command(
     line again, or `run RUN`, to continue. With RUN, sbatch's options change the request of the
     slices that are not submitted yet.
     """
-    _refuse_contradiction(options, max_attempts)
+    refuse_contradiction(options, max_attempts)
     _refuse_without_run(run_name, include_nodes)
     if run_name:
         run = open_existing_run(run_name, options, read_only=dry_run)
@@ -104,7 +88,7 @@ def command(
             print_note(include_node(run, node))
         plan: Plan | None = _change(run, options)
     else:
-        opened = _open_new(options, max_attempts, unattended, dry_run=dry_run)
+        opened = open_new_run(options, max_attempts, unattended, dry_run=dry_run)
         if opened is None:
             if unattended:
                 note_steward_planned(None, unattended)
@@ -143,100 +127,6 @@ def _change(run: Run, options: NewRunOptions) -> Plan:
     go_on_without_canary(run, options)
     go_on_without_other(run, options)
     return plan_waiting(run, options.sbatch)
-
-
-def _open_new(
-    options: NewRunOptions,
-    max_attempts: int | None,
-    unattended: Unattended | None,
-    *,
-    dry_run: bool,
-) -> tuple[Run, Plan | None] | None:
-    """Create the described run, or open it if it exists.
-
-    Args:
-        options: the options of the run.
-        max_attempts: the typed number; None if none was typed.
-        unattended: how it is followed without a process here; None: by this process.
-        dry_run: create nothing.
-
-    Returns:
-        the run and what to submit first; None if a dry run created nothing.
-    """
-    policy = effective_policy(
-        max_attempts, retry=options.retry, on=options.rules(options.causes), causes=options.causes
-    )
-    _refuse_budget_in_vain(options, policy)
-    new = options.read(policy.max_attempts)
-    path = locate_run.new_run_path(new.spec.name, options.run_dir)
-    if new.spec.after:
-        check_after(Path(new.spec.after), path)
-    engine = choose_engine(options.engine, path)
-    if unattended:
-        check_unattended(engine, unattended.way)
-    record, silence = make_record(new, engine)
-    same, replaced = find_existing(path, record, engine)
-    if same:
-        return _continue_same(open_run(same, changing=True, read_only=dry_run), options)
-    if note_all_done(new):
-        return None
-    refuse_if_never_runs(show_preview(record, new, engine))
-    if silence:
-        emit_note("limits-unknown", f"Slurm did not tell its limits: {silence}")
-    if dry_run:
-        message = f"--dry-run: no run was created. It would be {relative_path(path)}."
-        emit_note("run-not-created", message, path=path)
-        return None
-    run = Run(create_or_replace_run(record, new, path, replaced), engine)
-    run.unsubmitted_at = run.clock()  # the script is new: nobody can have submitted it by hand
-    # If requests differ, a later slice may request more than the first: check all of them.
-    return run, checked_plan(run, choose_waiting(None), NO_REQUEST) if record.per_slice else None
-
-
-def _continue_same(run: Run, options: NewRunOptions) -> tuple[Run, Plan]:
-    """Continue an existing run whose line was typed again; plan what it submits first."""
-    name = run.record.name
-    emit_note(
-        "run-continued", f"Continuing {name} in {relative_path(run.directory.path)}", run=name
-    )
-    if run.journal_state.held or options.max_failures != run.max_failures:
-        record_failure_limit(run, options.max_failures)
-    go_on_without_canary(run, options)
-    return run, plan_waiting(run, NO_REQUEST)
-
-
-def _refuse_budget_in_vain(options: NewRunOptions, policy: RepairPolicy) -> None:
-    """Refuse ``--budget`` for a run without repairs.
-
-    Raises:
-        BadInputError: the run has none.
-    """
-    if options.budget and policy.max_attempts == 1:
-        raise BadInputError(
-            f"--budget {options.budget} limits repairs, and no option asks for repairs.",
-            "Add --retry, or leave out --budget.",
-            code="budget-without-repair",
-            option="budget",
-            value=options.budget,
-        )
-
-
-def _refuse_contradiction(options: NewRunOptions, max_attempts: int | None) -> None:
-    """Refuse rules together with a single attempt, which repairs nothing.
-
-    Raises:
-        BadInputError: both were typed.
-    """
-    typed = [f"--{name}" for name in ("retry", "on") if is_typed(name)]
-    if typed and max_attempts == 1 and is_typed("max_attempts"):
-        raise BadInputError(
-            f"--max-attempts 1 repairs nothing, and {typed[0]} repairs failed slices.",
-            "Give a larger number, or leave out one of them.",
-            code="options-conflict",
-            option="max-attempts",
-            value=1,
-            other=typed[0].removeprefix("--"),
-        )
 
 
 def _refuse_without_run(run_name: str | None, include_nodes: tuple[str, ...]) -> None:

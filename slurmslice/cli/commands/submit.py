@@ -1,15 +1,18 @@
-"""The verb ``submit``: submit slices that wait."""
+"""The verb ``submit``: submit slices that wait, and end."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import click
 
 from slurmslice.actions.after_run import follow_other
 from slurmslice.actions.open_run import open_run
-from slurmslice.actions.submit import ChooseRows, choose_waiting, find_requeued_before
+from slurmslice.actions.submit import ChooseRows, choose_waiting
 from slurmslice.actions.unattended_way import Unattended, check_unattended
+from slurmslice.cli.commands import submit_new_run
+from slurmslice.cli.commands.submit_new_run import submit_unattended
 from slurmslice.cli.options import locate_run
 from slurmslice.cli.options.common import (
     ChangingCommand,
@@ -21,17 +24,15 @@ from slurmslice.cli.options.common import (
     typed_words_and_request,
 )
 from slurmslice.cli.options.steward_options import steward_options
+from slurmslice.cli.options.submit_options import only_option, parsable_option
 from slurmslice.cli.output.console import emit_note, print_line
-from slurmslice.cli.output.refresh import refresh
 from slurmslice.cli.output.submissions import (
     change_max_failures,
-    checked_plan,
+    job_ids_printed,
     nothing_waits,
-    show_plan,
     submit_or_show,
     use_new_environment,
 )
-from slurmslice.cli.output.unattended import note_steward_planned, start_unattended
 from slurmslice.errors import BadInputError
 from slurmslice.plan.plan import Choice, make_plan
 from slurmslice.reports.counts import count_text
@@ -41,13 +42,25 @@ from slurmslice.spec.canary import choose_slices
 from slurmslice.spec.run_spec import FailureLimit
 
 
-@click.command(cls=ChangingCommand)
+class SubmitCommand(ChangingCommand):
+    """The command for an existing run. A line that describes a new run goes to another one."""
+
+    def make_context(
+        self,
+        info_name: str | None,
+        args: list[str],
+        parent: click.Context | None = None,
+        **extra: Any,
+    ) -> click.Context:
+        """Parse the line, as that of a new run if it describes one."""
+        if not submit_new_run.is_described(args):
+            return super().make_context(info_name, args, parent, **extra)
+        return submit_new_run.command.make_context(info_name, args, parent, **extra)
+
+
+@click.command(cls=SubmitCommand)
 @run_and_keys_argument
-@click.option(
-    "--only",
-    metavar="N|KEYS",
-    help="Submit only the first N waiting slices, or these keys: 3-7 or 3,17. 5-5 is the slice 5.",
-)
+@only_option
 @dry_run_option
 @max_failures_option
 @new_env_option
@@ -57,6 +70,7 @@ from slurmslice.spec.run_spec import FailureLimit
     is_flag=True,
     help="Ask Slurm when the slices would start, and submit nothing (sbatch --test-only).",
 )
+@parsable_option
 @steward_options
 def command(
     words: tuple[str, ...],
@@ -66,13 +80,16 @@ def command(
     new_env: bool,
     same_code: bool | None,
     test_only: bool,
+    parsable: bool,
     unattended: Unattended | None,
 ) -> int:
     """Submit waiting slices of a run, all or the named ones, and end.
 
-    sbatch's options (-p, --mem, …) change the request of these slices.
+    sbatch's options (-p, --mem, …) change the request of these slices. To make a new run and submit
+    it, type the options and the command as for `run`: slurmslice submit -a 0-98 -- COMMAND
     """
-    directory, keys = locate_run.find_run_and_keys(words, changing=True)
+    after_dashes, changes = typed_words_and_request()
+    directory, keys = locate_run.find_run_and_keys(words + after_dashes, changing=True)
     run = open_run(directory, changing=True, read_only=dry_run)
     if not dry_run:
         follow_other(run)
@@ -82,7 +99,7 @@ def command(
         _refuse_choice(keys, only)
     rows = None if only is None else choose_slices(only, run.table, "only")
     rows = run.table.select(keys) if keys else rows
-    choose, changes = choose_waiting(rows), typed_words_and_request()[1]
+    choose = choose_waiting(rows)
     if test_only:
         return _test_only(run, choose, changes)
     run.same_code = run.same_code if same_code is None else same_code
@@ -90,13 +107,14 @@ def command(
         use_new_environment(run)
     if max_failures is not None:
         change_max_failures(run, max_failures)
-    if unattended:
-        return _submit_unattended(run, changes, unattended)
     chosen = ("--only", only) if only else keys
-    return submit_or_show(
-        run, choose, changes, verb="submit", again=lambda options: (*chosen, *options),
-        nothing=nothing_waits,
-    )  # fmt: skip
+    with job_ids_printed(run, wanted=parsable):
+        if unattended:
+            return submit_unattended(run, changes, unattended)
+        return submit_or_show(
+            run, choose, changes, verb="submit", again=lambda options: (*chosen, *options),
+            nothing=nothing_waits,
+        )  # fmt: skip
 
 
 def _refuse_choice(keys: Sequence[str], only: str | None) -> None:
@@ -113,17 +131,6 @@ def _refuse_choice(keys: Sequence[str], only: str | None) -> None:
             option="unattended",
             other=only or keys[0],
         )
-
-
-def _submit_unattended(run: Run, changes: ResourceRequest, unattended: Unattended) -> int:
-    refresh(run)
-    find_requeued_before(run, choose_waiting(None), "submit")
-    plan = checked_plan(run, choose_waiting(None), changes)
-    if not run.directory.read_only:
-        return start_unattended(run, plan, unattended)
-    code = show_plan(run, plan, nothing_waits)
-    note_steward_planned(run, unattended)
-    return code
 
 
 def _refuse_two_choices(keys: Sequence[str], only: str | None) -> None:

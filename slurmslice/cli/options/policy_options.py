@@ -80,13 +80,15 @@ POLICY_OPTIONS: tuple[Callable[..., Any], ...] = (
     ),
 )  # fmt: skip
 
+max_attempts_option: Callable[..., Any] = click.option(
+    "--max-attempts", type=whole_number, metavar="N",
+    help="Give each slice up to N attempts. Default: 1, and 4 with --retry or --on. Without "
+    "these, every failed slice is submitted again, those of --retry with their repair. N also "
+    "changes the number of an existing run.",
+)  # fmt: skip
+
 FOLLOW_OPTIONS: tuple[Callable[..., Any], ...] = (
-    click.option(
-        "--max-attempts", type=whole_number, metavar="N",
-        help="Give each slice up to N attempts. Default: 1, and 4 with --retry or --on. Without "
-        "these, every failed slice is submitted again, those of --retry with their repair. N also "
-        "changes the number of an existing run.",
-    ),
+    max_attempts_option,
     click.option(
         "--interval", type=seconds, metavar="SECONDS",
         help="Seconds between two polls. Default: 1 at first, and up to 60 later.",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
@@ -90,6 +91,18 @@ def submit_or_show(
     if not outcome.accepted and not run.journal_state.queue:
         return nothing(run)
     return _finish(run, outcome)
+
+
+@contextlib.contextmanager
+def job_ids_printed(run: Run, *, wanted: bool) -> Iterator[None]:
+    """Print the ids of the jobs that were submitted meanwhile, if that is wanted; one per line."""
+    before = set(run.journal_state.submissions)
+    try:
+        yield
+    finally:  # also those before a submission that failed
+        for one in run.journal_state.submissions.values() if wanted else ():
+            if one.number not in before and one.job:
+                print_line(one.job)
 
 
 def note_run_kept(run: Run, words: Sequence[str], *, changed: bool) -> None:
