@@ -62,17 +62,23 @@ def send_mail(
                 _by_smtp(mail, settings)
             case "sendmail":
                 _by_sendmail(mail)
-            case _ if set(allowed) != set(MAIL_WAYS):
-                ways = ", ".join(allowed) or "none"
-                raise MailError(f"No mail was sent: of the ways that the site allows ({ways}), "
-                                "none works here.")  # fmt: skip
             case _:
-                raise MailError(
-                    "No mail was sent: [mail] names no SMTP server, and there is no sendmail.",
-                    "Set smtp-host in [mail] of ~/.config/slurmslice/config.toml.",
-                )
+                raise no_way_error(allowed)
     except (ValueError, AttributeError, LookupError) as why:  # of email and smtplib, for odd texts
         raise MailError(f"[mail] or the address cannot be used ({type(why).__name__}).") from why
+
+
+def no_way_error(allowed: Collection[str]) -> MailError:
+    """Return the error if this machine has none of the ways that the site allows."""
+    if set(allowed) != set(MAIL_WAYS):
+        ways = ", ".join(allowed) or "none"
+        return MailError(
+            f"No mail was sent: of the ways that the site allows ({ways}), none works here."
+        )
+    return MailError(
+        "No mail was sent: [mail] names no SMTP server, and there is no sendmail.",
+        "Set smtp-host in [mail] of ~/.config/slurmslice/config.toml.",
+    )
 
 
 def _compose(message: EndMessage, to: str, settings: MailSettings) -> EmailMessage:
