@@ -17,9 +17,11 @@ from slurmslice.errors import BadInputError, MailError
 from slurmslice.notify.end_message import EndMessage
 from slurmslice.run.site_rules import MAIL_WAYS
 from slurmslice.settings.mail_settings import MailSettings
+from slurmslice.system.deadline import raise_after
 from slurmslice.system.process import run_program
 
 _TIMEOUT_S = 30.0
+_CONVERSATION_S = 60.0
 _FOLDERS = ("/usr/sbin", "/usr/lib", "/sbin")
 
 
@@ -60,17 +62,23 @@ def send_mail(
                 _by_smtp(mail, settings)
             case "sendmail":
                 _by_sendmail(mail)
-            case _ if set(allowed) != set(MAIL_WAYS):
-                ways = ", ".join(allowed) or "none"
-                raise MailError(f"No mail was sent: of the ways that the site allows ({ways}), "
-                                "none works here.")  # fmt: skip
             case _:
-                raise MailError(
-                    "No mail was sent: [mail] names no SMTP server, and there is no sendmail.",
-                    "Set smtp-host in [mail] of ~/.config/slurmslice/config.toml.",
-                )
+                raise no_way_error(allowed)
     except (ValueError, AttributeError, LookupError) as why:  # of email and smtplib, for odd texts
         raise MailError(f"[mail] or the address cannot be used ({type(why).__name__}).") from why
+
+
+def no_way_error(allowed: Collection[str]) -> MailError:
+    """Return the error if this machine has none of the ways that the site allows."""
+    if set(allowed) != set(MAIL_WAYS):
+        ways = ", ".join(allowed) or "none"
+        return MailError(
+            f"No mail was sent: of the ways that the site allows ({ways}), none works here."
+        )
+    return MailError(
+        "No mail was sent: [mail] names no SMTP server, and there is no sendmail.",
+        "Set smtp-host in [mail] of ~/.config/slurmslice/config.toml.",
+    )
 
 
 def _compose(message: EndMessage, to: str, settings: MailSettings) -> EmailMessage:
@@ -86,19 +94,28 @@ def _compose(message: EndMessage, to: str, settings: MailSettings) -> EmailMessa
 
 
 def _by_smtp(mail: EmailMessage, settings: MailSettings) -> None:
+    """Send a mail to the server of the settings.
+
+    A socket's own time-out begins again with each byte. So one deadline holds for all steps.
+    """
     try:
-        server = _connect(settings)
-        try:
-            if settings.user:
-                server.login(settings.user, settings.password())
-            refused = server.send_message(mail)
-        finally:
-            with contextlib.suppress(OSError, smtplib.SMTPException):  # it has the mail, or not
-                server.quit()
+        with raise_after(_CONVERSATION_S):
+            refused = _converse(mail, settings)
     except (OSError, smtplib.SMTPException) as why:
         raise MailError(f"The mail was not accepted by {settings.smtp_host}: {why}.") from why
     if refused:
         raise MailError(f"{settings.smtp_host} refused the address {', '.join(refused)}.")
+
+
+def _converse(mail: EmailMessage, settings: MailSettings) -> dict[str, tuple[int, bytes]]:
+    """Send a mail, and return the addresses that the server refused, with its answers."""
+    with contextlib.closing(_connect(settings)) as server:
+        if settings.user:
+            server.login(settings.user, settings.password())
+        refused = server.send_message(mail)
+        with contextlib.suppress(OSError, smtplib.SMTPException):  # it has the mail
+            server.quit()
+    return refused
 
 
 def _connect(settings: MailSettings) -> smtplib.SMTP:

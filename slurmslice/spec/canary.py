@@ -20,7 +20,7 @@ def choose_slices(text: str, table: SliceTable, option: str) -> list[int] | int:
         option: the option, without its dashes, for an error.
 
     Raises:
-        BadInputError: the number is 0 (``bad-number``), or a name matches no slice.
+        BadInputError: the number is 0 or a percentage (``bad-number``), or a name matches no slice.
     """
     if text.isascii() and text.isdecimal():
         if not int(text):
@@ -32,6 +32,15 @@ def choose_slices(text: str, table: SliceTable, option: str) -> list[int] | int:
                 value=0,
             )
         return int(text)
+    if text.endswith("%") and text[:-1].isdecimal() and table.row_of(text) is None:
+        share = max(1, len(table) * int(text[:-1]) // 100)
+        raise BadInputError(
+            f"--{option} {text} is a share, and a number of slices or their keys are expected.",
+            f"For {text} of {len(table)} slices: --{option} {min(share, len(table))}",
+            code="bad-number",
+            option=option,
+            value=text,
+        )
     names = [text] if table.row_of(text) is not None or "," not in text else text.split(",")
     return table.select(names)
 

@@ -15,6 +15,7 @@ from slurmslice.errors import BadInputError
 from slurmslice.sbatch.resource_request import ResourceRequest
 from tests.local.test_local_runs import Here
 from tests.recorded import calls, load, program, replay
+from tests.support.errors import error_code
 from tests.support.requested import a_request
 
 RENDER = ("render", "--print", "--engine", "local", "-a", "0-3")
@@ -128,6 +129,29 @@ def test_a_run_of_this_machine_does_not_need_sbatchs_options(here: Here) -> None
         done = here(verb, "x", "--no-such-thing")
         assert done.returncode == 2
         assert "no configuration" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("settings", "words", "is_told"),
+    [
+        ('engine = "local"', (), False),
+        ('[profile.here]\nengine = "local"', ("--profile", "here"), False),
+        ('[profile.here]\nengine = "local"', (), True),
+        ('engine = "local"', ("--engine=slurm",), True),
+        ('engine = "local"\nno-such-key = 1', (), True),
+        ("engine = 3", (), True),
+    ],
+)
+def test_the_engine_of_the_settings_counts(
+    here: Here, settings: str, words: tuple[str, ...], is_told: bool
+) -> None:
+    """Also that of a profile. A typed engine counts more; a file with an error has none."""
+    program(programs(here), "sbatch", "echo 'error: no configuration' >&2; exit 1")
+    (here.folder / "slurmslice.toml").write_text(settings + "\n")
+    done = here("run", "-a", "0-3", *words, "--no-such-thing", *COMMAND)
+    assert done.returncode == 2
+    assert error_code(done.stderr) == "unknown-option"
+    assert ("no configuration" in done.stderr) == is_told
 
 
 def test_a_misspelt_setting_gets_the_nearest(here: Here) -> None:

@@ -10,6 +10,7 @@ import socketserver
 import ssl
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -28,6 +29,8 @@ class MailServer:
         tls: it speaks TLS from the beginning.
         refuses: it refuses each mail.
         farewell: its answer to QUIT.
+        drips_at: the word to which its answer has no end for seconds; empty for the greeting.
+        closes_at: the word at which it closes the connection.
         port: its port.
         mails: the mails that it accepted.
         logins: the names and passwords, as base64 decodes them.
@@ -37,6 +40,8 @@ class MailServer:
     tls: bool = False
     refuses: bool = False
     farewell: str = "221 bye"
+    drips_at: bytes | None = None
+    closes_at: bytes | None = None
     port: int = 0
     mails: list[EmailMessage] = field(default_factory=list)
     logins: list[bytes] = field(default_factory=list)
@@ -85,14 +90,25 @@ class _Session:
 
     def run(self) -> None:
         """Answer each line."""
+        self.drip(b"", "220-wait")
         self.say("220 here")
         while line := self.lines.readline():
             word, _, rest = line.strip().partition(b" ")
-            self.say(self.answer(word.upper(), rest))
+            if word.upper() == self.server.closes_at:
+                return
+            said = self.answer(word.upper(), rest)
+            self.drip(word.upper(), f"{said[:3]}-wait")
+            self.say(said)
             if word.upper() == b"STARTTLS":
                 self.lines.close()
                 self.protect()
                 self.lines = self.socket.makefile("rb")
+
+    def drip(self, word: bytes, line: str) -> None:
+        """Say a line again and again if it is time for that."""
+        for _ in range(200 if word == self.server.drips_at else 0):
+            self.say(line)
+            time.sleep(0.02)
 
     def close(self) -> None:
         """Close the connection."""

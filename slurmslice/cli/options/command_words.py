@@ -31,6 +31,15 @@ class WordsCommand(SbatchCommand):
             else super().checked(name, value)
         )
 
+    def engine_in_force(self, args: Sequence[str]) -> str:
+        """Return the engine of a line with a mistake, else of the settings; empty for none."""
+        if engine := super().engine_in_force(args):
+            return engine
+        from slurmslice.cli.options.settings_options import setting_of
+
+        profile = locate_run.typed_value(args, "--profile")
+        return setting_of("engine", settings_files(), profile, setting_keys())
+
     def describes_new_run(self, parameter: str) -> bool:
         """Tell if one of the command's parameters can be given only for a new run."""
         return describes_new_run(parameter)

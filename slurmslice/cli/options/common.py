@@ -175,7 +175,7 @@ class SbatchCommand(click.Command):
         try:
             return self._parse_once(ctx, args)
         except click.NoSuchOption as why:
-            ctx.meta["local"] = locate_run.typed_engine(args) == "local"
+            ctx.meta["local"] = self.engine_in_force(args) == "local"
             raise UnknownOption(why.option_name, ctx) from why
 
     def _parse_once(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -185,6 +185,10 @@ class SbatchCommand(click.Command):
             return super().parse_args(ctx, args)
         except click.BadOptionUsage as why:
             raise explained(why) from why
+
+    def engine_in_force(self, args: Sequence[str]) -> str:
+        """Return the engine of a line with a mistake; empty if it names none."""
+        return locate_run.typed_engine(args)
 
     def checked(self, name: str, value: str) -> tuple[str, str]:
         """Return the long name and the checked value of an option of sbatch.

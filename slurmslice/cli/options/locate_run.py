@@ -101,13 +101,21 @@ def typed_engine(args: Sequence[str]) -> str:
     Args:
         args: the words after the verb and before ``--``; they may contain mistakes.
     """
-    for word, following in itertools.pairwise((*args, "")):
-        if word.startswith("--engine"):
-            return word.partition("=")[2] or following
+    if engine := typed_value(args, "--engine"):
+        return engine
     with contextlib.suppress(SlurmsliceError, OSError):
         for word in args:
             for path in () if word.startswith("-") else filter(_is_run, _possible_paths(word)):
                 return RunDirectory(path).read_record().engine
+    return ""
+
+
+def typed_value(args: Sequence[str], option: str) -> str:
+    """Return the value of an option in words that may contain mistakes; empty without it."""
+    for word, following in itertools.pairwise((*args, "")):
+        name, _, value = word.partition("=")
+        if name == option:
+            return value or following
     return ""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from click.core import ParameterSource
 
 from slurmslice.cli.options.sbatch_options import cluster_options
 from slurmslice.cli.output.console import emit_note
-from slurmslice.errors import BadInputError, NotAFileError
+from slurmslice.errors import BadInputError, NotAFileError, SlurmsliceError
 from slurmslice.sbatch.resource_request import ResourceRequest
 from slurmslice.settings.settings_file import (
     JOINED_OPTIONS,
@@ -53,6 +54,22 @@ def fill_in_settings(ctx: click.Context, files: list[Path], known: KnownKeys) ->
         names = [setting.key for setting in found.values() if setting.file == file]
         emit_note("settings-read", f"From {file}: {', '.join(names)}", file=file, keys=names)
     _set_options(ctx, found)
+
+
+def setting_of(option: str, files: list[Path], profile: str, known: KnownKeys) -> str:
+    """Return the text of a setting; empty if there is none or a file has an error.
+
+    Args:
+        option: the option, by its parameter.
+        files: the settings files, as for ``fill_in_settings``.
+        profile: the profile; empty for none.
+        known: the keys that a file may have.
+    """
+    with contextlib.suppress(SlurmsliceError):
+        layers = choose_layers([_read(path, known) for path in files], profile or None)
+        if found := merge_layers(layers).get(option):
+            return str(found.value)
+    return ""
 
 
 def _options(command: click.Command) -> dict[str, click.Option]:

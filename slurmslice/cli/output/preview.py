@@ -18,6 +18,7 @@ from slurmslice.cli.output.named_files import first_command, named_files, run_te
 from slurmslice.cli.output.preview_rules import (
     after_text,
     canary_note,
+    cause_notes,
     continue_note,
     done_before_notes,
     end_text,
@@ -104,6 +105,8 @@ def _rules(
     yield "continue", continue_note(record)
     for ladder in ladder_notes(record, of, engine):
         yield "repair", ladder
+    for left in cause_notes(record):
+        yield "note", left
     yield "after", after_text(record)
     yield "then", then_text(record)
     yield "at end", end_text(record)

@@ -9,6 +9,7 @@ from slurmslice.actions.create import RunInputs
 from slurmslice.cli.output.console import emit_note, printable_line
 from slurmslice.notes import Note
 from slurmslice.policy.failure_limit import limit_in_slices
+from slurmslice.policy.log_causes import parse_causes
 from slurmslice.reports.counts import count_text, key_ranges, shorten_text
 from slurmslice.spec.canary import canary_rows
 from slurmslice.spec.run_spec import NO_LIMIT, RunRecord
@@ -46,8 +47,11 @@ def canary_note(record: RunRecord, new: RunInputs) -> Note | None:
     if not rows:
         return None
     keys = key_ranges(new.table.keys.of(rows))
+    rest = record.slices - len({*rows, *record.done_rows})
     message = f"{keys} first; the other slices when they are done"
-    return Note("canary", message, {"keys": keys, "slices": len(rows)})
+    if not rest:
+        message = f"{keys} are all slices, so no other slice waits for them"
+    return Note("canary", message, {"keys": keys, "slices": len(rows), "rest": rest})
 
 
 def after_text(record: RunRecord) -> str:
@@ -75,6 +79,18 @@ def end_text(record: RunRecord) -> str:
         ways.append("no mail: --mail-user only says where to; add --mail")
     ways += [f"calls {printable_line(record.on_end.strip())}"] if record.on_end else []
     return shorten_text("; ".join(ways), 100)
+
+
+def cause_notes(record: RunRecord) -> Iterator[Note]:
+    """Return a note on each named cause of the person that no rule names."""
+    named = {rule.partition("=")[0] for rule in record.on} | {*record.continue_on.split(",")}
+    for cause in parse_causes(record.cause):
+        if cause.name not in named:
+            message = (
+                f"{cause.name} is only shown: no rule names it, and such a failure is left. "
+                f"To repair it: --on {cause.name}=again"
+            )
+            yield Note("cause-without-rule", message, {"cause": cause.name})
 
 
 def continue_note(record: RunRecord) -> Note | None:

@@ -101,12 +101,13 @@ def show_mail(engine: Engine, request: ResourceRequest, *, by_job: bool) -> bool
         by_job: Slurm mails the end of a probe.
     """
     from slurmslice.notify.mail_test import message_of_test
-    from slurmslice.notify.send_mail import mail_ways, send_mail
+    from slurmslice.notify.send_mail import mail_ways, no_way_error, send_mail
     from slurmslice.settings.mail_settings import read_mail_settings
 
     to, site, good = address(request), rules_in_force(), True
     settings = read_mail_settings()
-    for way in mail_ways(settings, site.mail):
+    ways = mail_ways(settings, site.mail)
+    for way in ways:
         try:
             send_mail(message_of_test(way), to, settings, (way,))
         except SlurmsliceError as why:
@@ -114,10 +115,13 @@ def show_mail(engine: Engine, request: ResourceRequest, *, by_job: bool) -> bool
             print_line(f"mail by {way}: failed: {why.message}")
         else:
             print_line(f"mail by {way}: accepted for {to}; look if it arrives")
+    if not ways:
+        none = no_way_error(site.mail)
+        print_line(f"mail of a run that is followed here: {none.message} {none.hint}".rstrip())
     if engine.stewards is not None:
         smtp = bool(settings.smtp_host)
         _print_slurm_way(to, smtp=smtp, allowed=site.may_mail_by_job, by_job=by_job)
-    return good
+    return good and bool(ways or (engine.stewards is not None and site.may_mail_by_job))
 
 
 def _print_slurm_way(to: str, *, smtp: bool, allowed: bool, by_job: bool) -> None:

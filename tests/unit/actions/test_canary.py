@@ -56,6 +56,30 @@ def test_a_number_of_slices_is_spread_over_the_table(
     assert canary_rows(text, SliceTable([str(n) for n in range(slices)])) == rows
 
 
+@pytest.mark.parametrize(
+    ("text", "slices", "number"), [("10%", 200, 20), ("0%", 9, 1), ("1%", 9, 1), ("500%", 9, 9)]
+)
+@pytest.mark.parametrize("option", [("run", "--canary"), ("submit", "--only")])
+def test_a_share_of_the_slices_is_refused_with_their_number(
+    text: str, slices: int, number: int, option: tuple[str, str], typed: Typed
+) -> None:
+    """The error names what to type. A key with such a name is a key."""
+    verb, name = option
+    typed("render", "-a", f"0-{slices - 1}", "--name", "x", *COMMAND)
+    new = ("-a", f"0-{slices - 1}", *COMMAND)
+    told = typed(verb, name, text, *(new if verb == "run" else ("x",)))
+    assert (typed.code, typed.error, typed.fields["value"]) == (2, "bad-number", text)
+    assert f"{name} {number}" in told
+    assert canary_rows("10%", SliceTable(["5%", "10%"])) == [1]
+
+
+@pytest.mark.parametrize(("canary", "rest"), [("3", 97), ("0-9", 90), ("100", 0), ("*", 0)])
+def test_a_canary_of_all_slices_holds_nothing_back(canary: str, rest: int, typed: Typed) -> None:
+    """The preview tells how many slices wait for it."""
+    typed("run", "--dry-run", "-a", "0-99", "--canary", canary, *COMMAND)
+    assert [one["rest"] for one in typed.noted("canary")] == [rest]
+
+
 @pytest.mark.parametrize("follower", [("run", "x"), ("tick", "x")])
 def test_the_rest_follows_when_the_canary_is_done(
     typed: Typed, engine: FakeEngine, follower: tuple[str, ...]

@@ -203,6 +203,22 @@ def test_each_way_of_mail_is_tried(typed: Typed, sent: list[tuple[str, str]]) ->
     assert typed.error == "no-mail-address"
 
 
+@pytest.mark.parametrize(
+    ("ways", "code", "word"),
+    [("", 0, "smtp-host"), ("[site]\nmail = ['slurm', 'smtp']\n", 0, "allows"),
+     ("[site]\nmail = ['smtp']\n", 1, "allows"), ("[site]\nmail = []\n", 1, "allows")],
+)  # fmt: skip
+def test_a_machine_without_a_way_of_mail_is_told(
+    ways: str, code: int, word: str, site_file: Path, typed: Typed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A steward may still mail by Slurm. If that is not allowed either, the exit code is 1."""
+    monkeypatch.setattr("slurmslice.notify.send_mail._sendmail", lambda: None)
+    if ways:
+        site_file.write_text(ways)
+    assert word in typed("doctor", "--mail", "--mail-user", "ada@lab").partition("mail of a run")[2]
+    assert typed.code == code
+
+
 def test_slurm_mails_the_end_of_the_probe(
     site_file: Path, typed: Typed, fakes: FakeStewards, sent: list[tuple[str, str]]
 ) -> None:

@@ -572,3 +572,23 @@ def test_a_budget_does_not_forget_attempts_with_their_states(
     (typed.folder / "runs" / "x" / "states.tsv").unlink()
     typed("tick", "x")
     assert len(engine.jobs) == 3
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ((), ["licence"]),
+        (("--retry", "--on", "failed=again"), ["licence"]),
+        (("--on", "licence=again"), []),
+        (("--on", "licence=leave"), []),
+        (("--continue-on", "timeout,licence", "--checkpoint", "{}.cpt"), []),
+        (("--cause", "quota=over the quota", "--on", "quota=again"), ["licence"]),
+    ],
+)
+def test_a_cause_that_no_rule_names_is_told(
+    options: tuple[str, ...], named: list[str], typed: Typed
+) -> None:
+    """A named cause is repaired only by its own rule, so without one such failures are left."""
+    typed("run", "--dry-run", *LINE, "--cause", "licence=no licence", *options, *COMMAND)
+    assert typed.code == 0, typed.stderr
+    assert [one["cause"] for one in typed.noted("cause-without-rule")] == named

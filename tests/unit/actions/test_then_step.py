@@ -463,3 +463,16 @@ def test_a_due_step_is_left_to_the_steward(typed: Typed, engine: FakeEngine, fol
     said = typed("status", "x")
     assert typed.noted("then-state")[0]["phase"] == "due"
     assert ("slurmslice run x" in said) is not follows
+
+
+@pytest.mark.parametrize(("typed_text", "steps"), [("", 0), (" ", 0), (None, 1), ("other", 1)])
+def test_an_empty_step_switches_that_of_the_settings_off(
+    typed_text: str | None, steps: int, typed: Typed, engine: FakeEngine
+) -> None:
+    """As each empty text does: ``--check ''``, ``--on-end ''``. Its other keys do not matter."""
+    (typed.folder / "slurmslice.toml").write_text('[then]\ncommand = "merge"\nif = "ended"\n')
+    option = () if typed_text is None else ("--then", typed_text)
+    typed("run", "-a", "0-3", "--name", "x", *option, *COMMAND)
+    assert typed.code == 130, typed.stderr
+    end(engine)
+    assert (then(typed) is not None) is bool(steps)

@@ -206,6 +206,37 @@ def test_a_server_that_has_the_mail_may_end_oddly(server: MailServer) -> None:
     assert len(server.mails) == 1
 
 
+@pytest.mark.parametrize("word", [b"", b"EHLO", b"STARTTLS", b"AUTH", b"MAIL", b"DATA"])
+def test_a_server_whose_answer_has_no_end_holds_nobody(
+    word: bytes, certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One deadline holds for all steps: each byte begins the time-out of a socket again."""
+    monkeypatch.setattr("slurmslice.notify.send_mail._CONVERSATION_S", 0.3)
+    with MailServer(certificate, drips_at=word).open() as server:
+        login = {"user": "ada", "password_command": ("echo", "x")}
+        with pytest.raises(MailError):
+            send_mail(MESSAGE, "ada@lab", settings(server, **login))
+
+
+def test_a_server_that_has_the_mail_may_say_farewell_for_ever(
+    certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The mail counts as sent."""
+    monkeypatch.setattr("slurmslice.notify.send_mail._CONVERSATION_S", 2)
+    with MailServer(certificate, drips_at=b"QUIT").open() as server:
+        send_mail(MESSAGE, "ada@lab", settings(server))
+        assert len(server.mails) == 1
+
+
+@pytest.mark.parametrize("word", [b"EHLO", b"STARTTLS", b"MAIL", b"RCPT", b"DATA"])
+def test_a_server_that_closes_the_connection_has_no_mail(word: bytes, certificate: Path) -> None:
+    """That is an error of the mail, at each step."""
+    with MailServer(certificate, closes_at=word).open() as server:
+        with pytest.raises(MailError):
+            send_mail(MESSAGE, "ada@lab", settings(server))
+        assert not server.mails
+
+
 def test_another_users_folder_chooses_no_server(tmp_path: Path) -> None:
     """It would get the password. The person's own file may have the table."""
     text = b'[mail]\nsmtp-host = "x"\n'
