@@ -1,0 +1,209 @@
+"""A place to play one fault of a steward: a run of a few slices, and what is known of it.
+
+What is known comes from the slices' own start and end lines, from sacct and squeue. ``status`` is
+only asked for what it tells.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.scenarios.unattended import Line, equal, overlaps
+from tests.support.notes import noted
+from tests.support.site import Finished, Site, until, witness, witnessed, write
+
+MINUTES = 420.0
+"""The longest time, seconds, in which a run must go on after a fault."""
+
+FAILS_ONCE = witnessed(
+    "if [ $SLICE = 0 ] && [ ! -e failed ]; then\n"
+    "  until [ -e fail ]; do note alive; sleep 0.5; done; touch failed; exit 75\n"
+    "fi\n"
+    "until [ $SLICE = 0 ] || [ -e go ]; do note alive; sleep 0.5; done"
+)
+"""Slice 0 fails once, when the file ``fail`` is there. The others wait for the file ``go``."""
+
+STALLS = """\
+#!/bin/bash
+[ ! -e {folder}/stall.{name} ] || : >{folder}/inside
+while [ -e {folder}/stall.{name} ]; do sleep 0.2; done
+PATH={path}; exec {name} "$@"
+"""
+"""A program of Slurm that waits while its file ``stall`` is there."""
+
+
+@dataclass
+class Stage:
+    """The folder of one case.
+
+    Attributes:
+        site: the cluster.
+        folder: the folder.
+        name: the name of the case, and of its run.
+        reserved: the nodes on which no slice runs; the first is for the steward of this case.
+        slices: the number of slices.
+        lines: what was judged.
+        steward: the job of the first steward.
+    """
+
+    site: Site
+    folder: Path
+    name: str
+    reserved: tuple[str, ...]
+    slices: int = 6
+    lines: list[Line] = field(default_factory=list)
+    steward: str = ""
+
+    # -- play --------------------------------------------------------------------------------
+
+    def start(
+        self, *options: str, work: str = FAILS_ONCE, place: str = "", minutes: str = "30"
+    ) -> None:
+        """Start the unattended run, and wait until each slice runs."""
+        for program in ("squeue", "scontrol", "sacct"):
+            text = STALLS.format(folder=self.folder, name=program, path=self.site.path)
+            write(self.site, self.folder / program, text)
+            self.do("chmod", "+x", program)
+        self.do("ln", "-s", str(self.site.python.parent.parent), "venv")
+        command = ("--", *options) if options and work == "" else ("--shell", work)
+        more = () if work == "" else options
+        made = self.slurmslice(
+            "run", "--unattended", "-a", f"0-{self.slices - 1}", "--name", self.name,
+            "--mem", "100M", "-t", minutes, "-x", ",".join(self.reserved),
+            "--steward-sbatch", place or self.elsewhere,
+            "--retry", "--on", "exit:75=again", *more, *command,
+        )  # fmt: skip
+        assert made.returncode == 0, made.stderr
+        self.steward = str(noted(made.stderr, "steward-submitted")[0]["job"])
+        self.until(lambda: len(witness(self.folder)) == self.slices, "the start of all slices")
+
+    @property
+    def elsewhere(self) -> str:
+        """The options of a steward that leaves the reserved nodes free."""
+        return f"-x {','.join(self.reserved)}"
+
+    def unattended(self) -> int:
+        """Type the line again that starts a steward; return its exit code."""
+        return self.slurmslice("run", self.name, "--unattended").returncode
+
+    def do(self, *argv: str) -> Finished:
+        """Run a program as the user."""
+        return self.site.run(*argv, cwd=self.folder)
+
+    def slurmslice(self, *words: str) -> Finished:
+        """Run slurmslice as the user, with the programs of Slurm that may stall."""
+        python = str(self.folder / "venv" / "bin" / "python")
+        env = {"PATH": f"{self.folder}:{self.site.path}"}
+        return self.site.run(python, "-m", "slurmslice", *words, cwd=self.folder, env=env)
+
+    def put(self, *names: str) -> None:
+        """Make files that the slices and the programs wait for."""
+        for name in names:
+            write(self.site, self.folder / name, "")
+
+    def take(self, *names: str) -> None:
+        """Remove such files."""
+        for name in names:
+            (self.folder / name).unlink(missing_ok=True)
+
+    def fail(self) -> None:
+        """Let slice 0 fail, and wait until it has."""
+        self.put("fail")
+        self.until((self.folder / "failed").exists, "the failure of slice 0")
+
+    def stall(self, program: str) -> None:
+        """Let slice 0 fail, and stop the round that follows inside this program."""
+        self.put(f"stall.{program}")
+        self.fail()
+        self.until((self.folder / "inside").exists, f"a round inside {program}")
+
+    def until(self, condition: Any, what: str) -> None:
+        """Wait for a condition; at the deadline, name it with the steward's log."""
+        until(condition, lambda: f"{what}:\n{self.log}", MINUTES)
+
+    # -- look --------------------------------------------------------------------------------
+
+    @property
+    def log(self) -> str:
+        """The steward's log."""
+        path = self.folder / "slurmslice-runs" / self.name / "steward" / "log"
+        return path.read_text() if path.exists() else ""
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What ``status`` tells of the steward."""
+        found: dict[str, Any] = self.site.status(self.folder, self.name)["steward"]
+        return found
+
+    def said(self) -> str:
+        """Return what ``status`` says of the steward, for a person."""
+        done = self.site.slurmslice("status", self.name, cwd=self.folder)
+        return done.stdout + done.stderr
+
+    def jobs(self, *, stewards: bool = False) -> list[str]:
+        """List the jobs of the run in the queue, one for each task: id, state, start."""
+        told = self.do("squeue", "-h", "-r", "-o", "%j|%i %T %S").stdout.splitlines()
+        return [
+            line.partition("|")[2]
+            for line in told
+            if self._is_own(line.partition("|")[0], stewards)
+        ]
+
+    def attempts(self, *, stewards: bool = False) -> list[str]:
+        """List the states of all tasks of the run in accounting, attempts that restarted too."""
+        words = ("sacct", "-D", "-X", "-n", "-P", "-o", "JobName,JobID,State", "-S", "now-1hour")
+        rows = [line.split("|") for line in self.do(*words).stdout.splitlines()]
+        return [state.split()[0] for name, _, state in rows if self._is_own(name, stewards)]
+
+    def steward_states(self) -> list[str]:
+        """List the states of the first steward's job in accounting, the newest last."""
+        words = ("sacct", "-D", "-X", "-n", "-P", "-o", "State", "-j", self.steward)
+        return [line.split()[0] for line in self.do(*words).stdout.splitlines()]
+
+    def _is_own(self, name: str, stewards: bool) -> bool:
+        end = "-steward" if stewards else ""
+        return re.fullmatch(rf"{re.escape(self.name)}-[a-z0-9]+{end}", name) is not None
+
+    def script_pid(self, job: str) -> int:
+        """Return the process of the batch script of a job; 0 if there is none."""
+        mark = f"/job{int(job):05}/slurm_script".encode()
+        for entry in Path("/proc").iterdir():
+            try:
+                if entry.name.isdecimal() and mark in (entry / "cmdline").read_bytes():
+                    return int(entry.name)
+            except OSError:
+                continue
+        return 0
+
+    # -- judge -------------------------------------------------------------------------------
+
+    def equal(self, what: str, expected: object, seen: object) -> None:
+        """Judge that two values are equal."""
+        self.lines.append(equal(what, expected, seen))
+
+    def true(self, what: str, seen: object, good: bool) -> None:
+        """Judge that something is true."""
+        self.lines.append(Line(what, "true", seen, good))
+
+    def goes_on(self, since: float) -> None:
+        """Judge that slice 0 is repaired while the others run, and that the run then ends."""
+        self.until(lambda: len(witness(self.folder)["0"]) == 2, "the repair")
+        self.true("repaired", f"{time.time() - since:.0f} s after the fault", True)
+        self.put("go")
+        self.ends(self.slices + 1)
+
+    def ends(self, attempts: int, *, done: int | None = None) -> None:
+        """Judge the end of the run: nothing is in the queue, and each slice was done once."""
+        done = self.slices if done is None else done
+        both = lambda: self.jobs() + self.jobs(stewards=True)  # noqa: E731
+        self.until(lambda: not both(), "an empty queue")
+        seen = witness(self.folder)
+        ends = [sum(end for *_, end in spans) for spans in seen.values()]
+        self.equal("slices done, by their own lines", done, sum(ends))
+        self.equal("two attempts at the same time", [], overlaps(self.folder))
+        self.equal("slices done twice", 0, sum(number > 1 for number in ends))
+        self.equal("tasks in sacct", attempts, len(self.attempts()))
