@@ -199,8 +199,7 @@ class Stage:
     def ends(self, attempts: int, *, done: int | None = None) -> None:
         """Judge the end of the run: nothing is in the queue, and each slice was done once."""
         done = self.slices if done is None else done
-        both = lambda: self.jobs() + self.jobs(stewards=True)  # noqa: E731
-        self.until(lambda: not both(), "an empty queue")
+        self.until(lambda: not self.jobs() and not self.jobs(stewards=True), "an empty queue")
         seen = witness(self.folder)
         ends = [sum(end for *_, end in spans) for spans in seen.values()]
         self.equal("slices done, by their own lines", done, sum(ends))
