@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -121,9 +122,9 @@ class Stage:
         self.fail()
         self.until((self.folder / "inside").exists, f"a round inside {program}")
 
-    def until(self, condition: Any, what: str) -> None:
+    def until(self, condition: Callable[[], object], what: str) -> None:
         """Wait for a condition; at the deadline, name it with the steward's log."""
-        until(condition, lambda: f"{what}:\n{self.log}", MINUTES)
+        until(lambda: bool(condition()), lambda: f"{what}:\n{self.log}", MINUTES)
 
     # -- look --------------------------------------------------------------------------------
 
@@ -199,8 +200,7 @@ class Stage:
     def ends(self, attempts: int, *, done: int | None = None) -> None:
         """Judge the end of the run: nothing is in the queue, and each slice was done once."""
         done = self.slices if done is None else done
-        both = lambda: self.jobs() + self.jobs(stewards=True)  # noqa: E731
-        self.until(lambda: not both(), "an empty queue")
+        self.until(lambda: not self.jobs() + self.jobs(stewards=True), "an empty queue")
         seen = witness(self.folder)
         ends = [sum(end for *_, end in spans) for spans in seen.values()]
         self.equal("slices done, by their own lines", done, sum(ends))

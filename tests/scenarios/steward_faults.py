@@ -56,7 +56,7 @@ def judge_stop(stage: Stage, reason: str) -> None:
 
 
 def timed_out(stage: Stage) -> None:
-    """A round lasts longer than the time limit of the steward's job."""
+    """A round does not end before the time limit of the steward's job."""
     stage.start(place=f"{stage.elsewhere} -t 1")
     stage.stall("squeue")
     stage.until(lambda: not stage.script_pid(stage.steward), "the end of the round")
@@ -74,13 +74,14 @@ def preempted_requeue(stage: Stage) -> None:
 
 def preempted_cancel(stage: Stage) -> None:
     """Slurm needs the steward's node, and cancels its job: that is told."""
-    preempt(stage, "doomed", stage.reserved[1])
+    preempt(stage, "doomed", stage.reserved[1], "--mail", "--mail-user", "ada@lab.invalid")
     judge_stop(stage, "PREEMPTED")
+    judge_mails(stage, "steward", "all 6 done Ended")
 
 
-def preempt(stage: Stage, partition: str, node: str) -> None:
+def preempt(stage: Stage, partition: str, node: str, *options: str) -> None:
     """Let a job of a better partition take the node of a steward that works."""
-    stage.start(place=f"-p {partition} -w {node}")
+    stage.start(*options, place=f"-p {partition} -w {node}")
     stage.stall("squeue")
     words = ("-p", "main", "-w", node, "-c", "8", "-t", "1", "-o", "/dev/null")
     stage.do("sbatch", *words, "--wrap", "sleep 15")
@@ -142,11 +143,22 @@ def away(stage: Stage, daemon: str) -> Iterator[None]:
 
 def killed(stage: Stage) -> None:
     """The batch script of a steward that works is killed on its node."""
-    stage.start()
+    stage.start("--mail", "--mail-user", "ada@lab.invalid")
     stage.stall("squeue")
     os.kill(stage.script_pid(stage.steward), signal.SIGKILL)
     stage.take("stall.squeue")
     judge_stop(stage, "FAILED")
+    judge_mails(stage, "steward Failed", "all 6 done Ended")
+
+
+def judge_mails(stage: Stage, *expected: str) -> None:
+    """Judge the subjects of the mails that Slurm has sent about the run."""
+    cluster = stage.site.cluster
+    assert cluster is not None
+    lines = cluster.layout.mails.read_text().splitlines()
+    own = [line for line in lines if f"Name={stage.name}" in line]
+    good = len(own) == len(expected) and all(map(str.__contains__, own, expected))
+    stage.true("mails", own, good)
 
 
 def python_away(stage: Stage) -> None:
