@@ -57,6 +57,7 @@ do_round() {
 
 say_why() {
   local why="The last round on ${HOSTNAME:-this node} ended early (exit $1)."
+  [[ $1 != 124 ]] || why="The last round on ${HOSTNAME:-this node} did not end within $round_s s."
   if [[ ! -d $run ]]; then
     say "There is no $run any more, so the steward ends."
     exit 0
