@@ -21,6 +21,8 @@
 # make bench SMALL=1        run each benchmark at a small size, in seconds, to see that it works
 #
 # make scenario SEED=1      play a long unattended run on a cluster of its own (as root; 20 minutes)
+# make scenario-faults      play the faults of a steward on a cluster of its own (as root; 25 minutes)
+# make scenario-faults CASES="killed python-away"
 
 PYTHON ?= python3
 SLURM ?= auto
@@ -31,6 +33,7 @@ VERSIONS_ARGS ?=
 ONLY ?=
 SEED ?= 1
 SLICES ?= 300
+CASES ?=
 SMALL ?=
 PYTEST_ARGS ?=
 WORKERS ?= 4
@@ -39,7 +42,7 @@ BIN := .venv/bin
 READY := .venv/ready
 DEMO := build/demo
 
-.PHONY: demo test test-versions check bench scenario cluster-up cluster-down cluster-shell clean help
+.PHONY: demo test test-versions check bench scenario scenario-faults cluster-up cluster-down cluster-shell clean help
 
 help:
 	@sed -n 's/^#\( \|$$\)//p' Makefile
@@ -79,6 +82,9 @@ bench: $(READY)
 
 scenario: $(READY)
 	$(BIN)/python -m tests.scenarios.unattended $(CLUSTER)-scenario --seed $(SEED) --slices $(SLICES)
+
+scenario-faults: $(READY)
+	$(BIN)/python -m tests.scenarios.steward_faults $(CLUSTER)-faults $(CASES)
 
 cluster-up:
 	$(PYTHON) tests/support/slurm_cluster up --dir $(CLUSTER)

@@ -2,19 +2,21 @@
 # The steward of a run: a job that does one round of what `slurmslice run` does, puts itself back under
 # the same job id, and waits until Slurm wakes it. This text is the same in every round and every run.
 #
-#   sbatch OPTIONS steward.sh RUN TOKEN PYTHON
+#   sbatch OPTIONS steward.sh RUN TOKEN PYTHON SECONDS
 #
-# RUN     the run directory
-# TOKEN   the name of this steward in the journal of the run
-# PYTHON  the Python that has slurmslice
+# RUN      the run directory
+# TOKEN    the name of this steward in the journal of the run
+# PYTHON   the Python that has slurmslice
+# SECONDS  the time for one round; the time limit of the job is longer
 #
 # A round writes one line to RUN/steward/next: "end", or "wait" and what to wait for, in scontrol's
-# words. Only these forms are accepted, and nothing of them is evaluated.
+# words. Only these forms are accepted, and nothing of them is evaluated. RUN/steward/trouble has a
+# line for each round in vain since the last good one: when the next one begins, and the reason.
 
-run=$1 token=$2 python=$3 job=$SLURM_JOB_ID
-round_s=540     # seconds for one round; the time limit of the job is longer
+run=$1 token=$2 python=$3 round_s=$4 job=$SLURM_JOB_ID
 pause_s=600     # the pause if a round could not say what to wait for
 next=$run/steward/next
+trouble=$run/steward/trouble
 form='^wait( StartTime=now\+[0-9]+)?( Dependency=[a-z0-9_:+?]+)?$'
 
 say() {
@@ -33,14 +35,18 @@ forget_this_job() {
 }
 
 slurmslice() {
-  timeout --kill-after=20 "$round_s" "$python" -m slurmslice "$@"
+  timeout --kill-after=10 "$round_s" "$python" -m slurmslice "$@"
 }
 
 # Does one round, and reads what to wait for into the array wake. Does not return at the end of the run.
 do_round() {
   local line=
   rm -f "$next"
-  slurmslice steward "$run" "$token" "$job" || say_why "$?"
+  if slurmslice steward "$run" "$token" "$job"; then
+    rm -f "$trouble"
+  else
+    say_why "$?"
+  fi
   [[ ! -e $next ]] || IFS= read -r line <"$next"
   [[ $line != end ]] || exit 0
   wake=("StartTime=now+$pause_s")
@@ -50,14 +56,26 @@ do_round() {
 }
 
 say_why() {
+  local why="The last round on ${HOSTNAME:-this node} ended early (exit $1)."
+  [[ $1 != 124 ]] || why="The last round on ${HOSTNAME:-this node} did not end within $round_s s."
   if [[ ! -d $run ]]; then
     say "There is no $run any more, so the steward ends."
     exit 0
-  elif ! "$python" -c 'import slurmslice'; then
-    say "Python or slurmslice cannot be started on ${HOSTNAME:-this node}: $python -m slurmslice."
-  else
-    say "This round ended early (exit $1)."
+  elif ! timeout --kill-after=5 "$((round_s / 9 + 1))" "$python" -c 'import slurmslice'; then
+    why="Python or slurmslice cannot be started on ${HOSTNAME:-this node}: $python -m slurmslice."
   fi
+  say "$why"
+  lengthen_pause "$why"
+}
+
+# Pauses for 2, 4, 8 … 60 minutes after rounds in vain, and tells `slurmslice status` why.
+lengthen_pause() {
+  local vain=() now
+  [[ ! -e $trouble ]] || mapfile -t vain <"$trouble"
+  pause_s=$((120 << (${#vain[@]} < 5 ? ${#vain[@]} : 5)))
+  pause_s=$((pause_s < 3600 ? pause_s : 3600))
+  printf -v now '%(%s)T' -1
+  printf '%s %s\n' "$((now + pause_s))" "$1" >>"$trouble"
 }
 
 # Puts this job back. The requeue ends this script, so TERM is ignored until the update is made.
@@ -72,7 +90,7 @@ put_back() {
     trap - TERM
     say "This job could not be put back: $said"
     [[ $said != *disabled* ]] || break
-    sleep 30
+    sleep 5 # slurmctld may be back any time, and then it ends this job at its time limit
   done
   say "Another job is submitted instead, and goes on."
   for _ in 1 2 3 4 5; do

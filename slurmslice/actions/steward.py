@@ -14,6 +14,7 @@ from slurmslice.actions.table_line import is_in_place, remove_line
 from slurmslice.actions.unattended_way import needs_slurm
 from slurmslice.engines.stewards import StewardOrder, Stewards
 from slurmslice.errors import (
+    BadInputError,
     EngineError,
     NoAnswerError,
     SlurmsliceError,
@@ -42,6 +43,7 @@ from slurmslice.run.steward_record import (
     StewardSubmitted,
 )
 from slurmslice.sbatch.resource_request import NO_REQUEST, ResourceRequest
+from slurmslice.sbatch.units import parse_duration
 from slurmslice.script.template_files import templates_folder
 from slurmslice.spec.run_spec import job_name
 from slurmslice.status.identity import JobIdentity
@@ -50,6 +52,9 @@ from slurmslice.system.shell_quoting import quote
 
 TIME_LIMIT_MIN = 15
 """The time limit of a round, minutes. steward.sh ends one that hangs earlier."""
+
+LONGEST_ROUND_S = 540
+"""Seconds for one round, if the limit of the job allows them."""
 
 _SOON_S = 60
 """The pause before the next round of a steward that waits, after a person typed the line again."""
@@ -255,10 +260,21 @@ def _order(run: Run, token: str, name: str, place: ResourceRequest, wake: Wake) 
         "mem": f"{512 + len(run.table) // 500}M",
         "time": str(TIME_LIMIT_MIN),
     }
+    if run.record.mail and "slurm" in run.site.mail:  # a job that was killed cannot tell it
+        own |= {"mail-type": "FAIL", "mail-user": run.record.request["mail-user"]}
     asked = ResourceRequest.of(own).overridden_by(place).overridden_by(run.site.steward_sbatch)
     asked = asked.overridden_by(dict(wake.options))
-    arguments = (str(run.directory.path), token, sys.executable)
+    arguments = (str(run.directory.path), token, sys.executable, str(round_seconds(asked)))
     return StewardOrder(folder.script, arguments, asked, run.environ)
+
+
+def round_seconds(asked: ResourceRequest) -> int:
+    """Return the time for one round: the rest of the job's limit is for putting itself back."""
+    try:
+        limit_s = parse_duration(asked["time"])
+    except BadInputError:  # no limit
+        return LONGEST_ROUND_S
+    return max(1, min(LONGEST_ROUND_S, int(limit_s * 0.6)))
 
 
 def _unknown(run: Run) -> SubmissionUnknownError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from slurmslice.actions.steward import look_at
 from slurmslice.actions.table_line import is_in_place
@@ -26,6 +26,9 @@ class StewardReport:
         rounds: the number of rounds of this run's stewards.
         last: the newest round; None if there was none.
         not_before: the earliest time of its next round, epoch seconds; None if not known.
+        way: its way.
+        waits_for: what it waits for, for a person; empty if only the time counts.
+        trouble: what went wrong in the newest round, for a person; empty if nothing did.
     """
 
     job: str
@@ -35,6 +38,8 @@ class StewardReport:
     last: Round | None = None
     not_before: float | None = None
     way: str = BY_JOB
+    waits_for: str = ""
+    trouble: str = ""
 
     @property
     def place(self) -> str:
@@ -50,9 +55,9 @@ class StewardReport:
             "reason": self.why,
             "rounds": self.rounds,
             "last_round_at": self.last.at if self.last else None,
-            "waits_for": self.last.waits_for if self.last and self.state == "waits" else "",
+            "waits_for": self.waits_for,
             "not_before": self.not_before,
-            "trouble": self.last.trouble if self.last else "",
+            "trouble": self.trouble,
         }
 
 
@@ -61,12 +66,23 @@ def report_steward(run: Run) -> StewardReport | None:
     steward = run.journal_state.steward
     if steward is None:
         return None
-    rounds = StewardFolder(run.directory.path).rounds()
+    folder = StewardFolder(run.directory.path)
+    rounds = folder.rounds()
     state, why = _state(run, steward)
     last = rounds[-1] if rounds else None
-    not_before = last.not_before or None if last and state == "waits" else None
-    way = steward.intent.way
-    return StewardReport(steward.job, state, why, len(rounds), last, not_before, way)
+    found = StewardReport(steward.job, state, why, len(rounds), last, way=steward.intent.way)
+    if (vain := folder.trouble()) is not None:
+        not_before, waits_for, trouble = vain.not_before, "", vain.why
+    elif last is not None:
+        not_before, waits_for, trouble = last.not_before, last.waits_for, last.trouble
+    else:
+        return replace(found, waits_for=_FIRST_WAKE if state == "waits" else "")
+    if state != "waits":
+        return replace(found, trouble=trouble)
+    return replace(found, not_before=not_before or None, waits_for=waits_for, trouble=trouble)
+
+
+_FIRST_WAKE = "a slice fails or a job has ended"
 
 
 def describe(way: str, job: str) -> str:

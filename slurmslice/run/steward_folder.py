@@ -6,6 +6,7 @@
     steward/job           the claim: the id of the job that is the steward
     steward/next          what it waits for next; one line, written by each round for bash
     steward/rounds.jsonl  a line for each round
+    steward/trouble       a line of bash for each round in vain: when it looks next, and why
     steward/log           the output of its rounds
     steward/line.sh       what a line of a crontab calls, in place of a job; with the environment
 """
@@ -15,7 +16,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from pathlib import Path
 
-from slurmslice.run.steward_record import Round, parse_rounds
+from slurmslice.run.steward_record import Round, Trouble, parse_rounds, parse_trouble
 from slurmslice.system import files, locks
 
 
@@ -33,6 +34,7 @@ class StewardFolder:
         self.line_script = self.path / "line.sh"
         self._claim = self.path / "job"
         self._next = self.path / "next"
+        self._trouble = self.path / "trouble"
         self._rounds = self.path / "rounds.jsonl"
 
     def prepare(self, script: bytes) -> None:
@@ -41,6 +43,7 @@ class StewardFolder:
         files.replace_file(self.script, script)
         self._claim.unlink(missing_ok=True)
         self._next.unlink(missing_ok=True)
+        self._trouble.unlink(missing_ok=True)
 
     def write_line_script(self, text: str) -> None:
         """Write the script of a line, for the eyes of its owner only. The caller holds the lock."""
@@ -94,3 +97,10 @@ class StewardFolder:
             return parse_rounds(files.read_file(self._rounds).splitlines())
         except FileNotFoundError:
             return []
+
+    def trouble(self) -> Trouble | None:
+        """Return why the newest rounds of a job were in vain; None if the newest one was not."""
+        try:
+            return parse_trouble(files.read_file(self._trouble).splitlines())
+        except FileNotFoundError:
+            return None

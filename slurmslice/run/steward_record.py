@@ -6,7 +6,7 @@ docs/adr/0022 describes the steward. Each sbatch call has a token of its own, as
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from slurmslice.sbatch.resource_request import NO_REQUEST, ResourceRequest
@@ -141,3 +141,22 @@ def parse_rounds(lines: Iterable[bytes]) -> list[Round]:
         except (ValueError, TypeError):
             continue
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """A round of a job in which Python did not start, or was ended: bash has recorded it.
+
+    Attributes:
+        why: the reason, for a person.
+        not_before: the earliest time of the next round, epoch seconds.
+    """
+
+    why: str
+    not_before: float
+
+
+def parse_trouble(lines: Sequence[bytes]) -> Trouble | None:
+    """Read the newest line of ``trouble``; None if it is damaged."""
+    at, _, why = lines[-1].partition(b" ") if lines else (b"", b"", b"")
+    return Trouble(why.decode("utf-8", "replace"), float(at)) if at.isdigit() else None

@@ -1,1 +1,1 @@
-"""Long scenarios on a cluster of their own. Each is a program; ``make scenario`` runs one."""
+"""Long scenarios on a cluster of their own. Each is a program; see ``make help``."""

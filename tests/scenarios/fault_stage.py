@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,7 @@ class Stage:
         slices: the number of slices.
         lines: what was judged.
         steward: the job of the first steward.
+        began: the start of the case, for sacct.
     """
 
     site: Site
@@ -57,25 +59,35 @@ class Stage:
     slices: int = 6
     lines: list[Line] = field(default_factory=list)
     steward: str = ""
+    began: str = field(default_factory=lambda: time.strftime("%Y-%m-%dT%H:%M:%S"))
 
     # -- play --------------------------------------------------------------------------------
 
     def start(
-        self, *options: str, work: str = FAILS_ONCE, place: str = "", minutes: str = "30"
+        self,
+        *options: str,
+        work: tuple[str, ...] = ("--shell", FAILS_ONCE),
+        place: str = "",
+        minutes: int = 30,
     ) -> None:
-        """Start the unattended run, and wait until each slice runs."""
+        """Start the unattended run, and wait until each slice runs.
+
+        Args:
+            options: more options of the run.
+            work: the command, as the end of the line.
+            place: the options of the steward's job.
+            minutes: the time limit of a slice.
+        """
         for program in ("squeue", "scontrol", "sacct"):
             text = STALLS.format(folder=self.folder, name=program, path=self.site.path)
             write(self.site, self.folder / program, text)
             self.do("chmod", "+x", program)
         self.do("ln", "-s", str(self.site.python.parent.parent), "venv")
-        command = ("--", *options) if options and work == "" else ("--shell", work)
-        more = () if work == "" else options
         made = self.slurmslice(
             "run", "--unattended", "-a", f"0-{self.slices - 1}", "--name", self.name,
-            "--mem", "100M", "-t", minutes, "-x", ",".join(self.reserved),
+            "--mem", "100M", "-t", str(minutes), "-x", ",".join(self.reserved),
             "--steward-sbatch", place or self.elsewhere,
-            "--retry", "--on", "exit:75=again", *more, *command,
+            "--retry", "--on", "exit:75=again", *options, *work,
         )  # fmt: skip
         assert made.returncode == 0, made.stderr
         self.steward = str(noted(made.stderr, "steward-submitted")[0]["job"])
@@ -86,9 +98,9 @@ class Stage:
         """The options of a steward that leaves the reserved nodes free."""
         return f"-x {','.join(self.reserved)}"
 
-    def unattended(self) -> int:
+    def unattended(self, *options: str) -> int:
         """Type the line again that starts a steward; return its exit code."""
-        return self.slurmslice("run", self.name, "--unattended").returncode
+        return self.slurmslice("run", self.name, "--unattended", *options).returncode
 
     def do(self, *argv: str) -> Finished:
         """Run a program as the user."""
@@ -121,9 +133,9 @@ class Stage:
         self.fail()
         self.until((self.folder / "inside").exists, f"a round inside {program}")
 
-    def until(self, condition: Any, what: str) -> None:
+    def until(self, condition: Callable[[], object], what: str) -> None:
         """Wait for a condition; at the deadline, name it with the steward's log."""
-        until(condition, lambda: f"{what}:\n{self.log}", MINUTES)
+        until(lambda: bool(condition()), lambda: f"{what}:\n{self.log}", MINUTES)
 
     # -- look --------------------------------------------------------------------------------
 
@@ -155,7 +167,7 @@ class Stage:
 
     def attempts(self, *, stewards: bool = False) -> list[str]:
         """List the states of all tasks of the run in accounting, attempts that restarted too."""
-        words = ("sacct", "-D", "-X", "-n", "-P", "-o", "JobName,JobID,State", "-S", "now-1hour")
+        words = ("sacct", "-D", "-X", "-n", "-P", "-o", "JobName,JobID,State", "-S", self.began)
         rows = [line.split("|") for line in self.do(*words).stdout.splitlines()]
         return [state.split()[0] for name, _, state in rows if self._is_own(name, stewards)]
 
@@ -199,7 +211,7 @@ class Stage:
     def ends(self, attempts: int, *, done: int | None = None) -> None:
         """Judge the end of the run: nothing is in the queue, and each slice was done once."""
         done = self.slices if done is None else done
-        self.until(lambda: not self.jobs() and not self.jobs(stewards=True), "an empty queue")
+        self.until(lambda: not self.jobs() + self.jobs(stewards=True), "an empty queue")
         seen = witness(self.folder)
         ends = [sum(end for *_, end in spans) for spans in seen.values()]
         self.equal("slices done, by their own lines", done, sum(ends))

@@ -11,16 +11,18 @@ import os
 import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.scenarios.fault_stage import Stage
-from tests.support.site import Site, empty_folder, install
+from tests.scenarios.fault_stage import FAILS_ONCE, Stage
+from tests.support.site import Site, empty_folder, events, install, witnessed, write
 from tests.support.slurm_cluster import Cluster, Settings
 
 DOOMED = "PartitionName=doomed PriorityTier=1 PreemptMode=CANCEL Nodes=ALL State=UP"
+SITE_FILE = "/etc/slurmslice.toml"
 SETTINGS = Settings(nodes=6, cpus=8, extra=(DOOMED,))
 
 
@@ -56,13 +58,13 @@ def judge_stop(stage: Stage, reason: str) -> None:
 
 
 def timed_out(stage: Stage) -> None:
-    """A round lasts longer than the time limit of the steward's job."""
+    """A round does not end before the time limit of the steward's job."""
     stage.start(place=f"{stage.elsewhere} -t 1")
     stage.stall("squeue")
     stage.until(lambda: not stage.script_pid(stage.steward), "the end of the round")
     ended = time.time()
     stage.take("stall.squeue")
-    judge_steward(stage)
+    judge_next_look(stage)
     stage.goes_on(ended)
 
 
@@ -74,13 +76,14 @@ def preempted_requeue(stage: Stage) -> None:
 
 def preempted_cancel(stage: Stage) -> None:
     """Slurm needs the steward's node, and cancels its job: that is told."""
-    preempt(stage, "doomed", stage.reserved[1])
+    preempt(stage, "doomed", stage.reserved[1], "--mail", "--mail-user", "ada@lab.invalid")
     judge_stop(stage, "PREEMPTED")
+    judge_mails(stage, "steward", "all 6 done Ended")
 
 
-def preempt(stage: Stage, partition: str, node: str) -> None:
+def preempt(stage: Stage, partition: str, node: str, *options: str) -> None:
     """Let a job of a better partition take the node of a steward that works."""
-    stage.start(place=f"-p {partition} -w {node}")
+    stage.start(*options, place=f"-p {partition} -w {node}")
     stage.stall("squeue")
     words = ("-p", "main", "-w", node, "-c", "8", "-t", "1", "-o", "/dev/null")
     stage.do("sbatch", *words, "--wrap", "sleep 15")
@@ -142,11 +145,22 @@ def away(stage: Stage, daemon: str) -> Iterator[None]:
 
 def killed(stage: Stage) -> None:
     """The batch script of a steward that works is killed on its node."""
-    stage.start()
+    stage.start("--mail", "--mail-user", "ada@lab.invalid")
     stage.stall("squeue")
     os.kill(stage.script_pid(stage.steward), signal.SIGKILL)
     stage.take("stall.squeue")
     judge_stop(stage, "FAILED")
+    judge_mails(stage, "steward Failed", "all 6 done Ended")
+
+
+def judge_mails(stage: Stage, *expected: str) -> None:
+    """Judge the subjects of the mails that Slurm has sent about the run."""
+    cluster = stage.site.cluster
+    assert cluster is not None
+    lines = cluster.layout.mails.read_text().splitlines()
+    own = [line for line in lines if f"Name={stage.name}" in line]
+    good = len(own) == len(expected) and all(map(str.__contains__, own, expected))
+    stage.true("mails", own, good)
 
 
 def python_away(stage: Stage) -> None:
@@ -155,7 +169,7 @@ def python_away(stage: Stage) -> None:
     (stage.folder / "venv").rename(stage.folder / "elsewhere")
     stage.fail()
     stage.until(lambda: "cannot be started" in stage.log, "a word of bash")
-    judge_steward(stage)
+    judge_next_look(stage)
     stage.true("told", "Python", "Python" in stage.said())
     (stage.folder / "elsewhere").rename(stage.folder / "venv")
     stage.goes_on(time.time())
@@ -181,7 +195,67 @@ def site_off(stage: Stage) -> None:
     stage.goes_on(time.time())
 
 
-def judge_steward(stage: Stage) -> None:
+def edited(stage: Stage) -> None:
+    """The program is edited: its slices are not repaired, until the person allows it."""
+    write(stage.site, stage.folder / "x.sh", FAILS_ONCE)
+    stage.start(work=("--", "bash", "x.sh", "{}"))
+    write(stage.site, stage.folder / "new.sh", f"{FAILS_ONCE}\n# edited\n")
+    stage.do("mv", "new.sh", "x.sh")
+    stage.fail()
+    stage.put("go")
+    stage.ends(stage.slices, done=stage.slices - 1)
+    said = stage.said()
+    stage.true("told", "x.sh, --allow-changed", "x.sh" in said and "--allow-changed" in said)
+    stage.equal("allowed: the line", 0, stage.unattended("--allow-changed"))
+    stage.goes_on(time.time())
+
+
+def all_time_out(stage: Stage) -> None:
+    """Each slice needs twice its time."""
+    stage.slices = 24
+    stay = "for ((i = 0; i < 35; i++)); do note alive; sleep 3; done"
+    stage.start(minutes=1, work=("--shell", witnessed(stay)))
+    stage.ends(2 * stage.slices)
+    judge_causes(stage, "TIMEOUT")
+
+
+def all_out_of_memory(stage: Stage) -> None:
+    """Each slice needs more than its memory."""
+    stage.slices = 24
+    eat = 'head -c 150M /dev/zero | tail >/dev/null; [ "${PIPESTATUS[1]}" = 0 ] || exit 9'
+    stage.start(work=("--shell", witnessed(eat)))
+    stage.ends(2 * stage.slices)
+    judge_causes(stage, "OUT_OF_MEMORY")
+
+
+def judge_causes(stage: Stage, cause: str) -> None:
+    """Judge that each slice has failed once with this cause, and that no one was left."""
+    states = Counter(stage.attempts())
+    stage.equal("in sacct", {cause: stage.slices, "COMPLETED": stage.slices}, dict(states))
+    told = stage.site.status(stage.folder, stage.name)
+    stage.equal("told", {"COMPLETED": stage.slices}, told["counts"])
+
+
+def started_twice(stage: Stage) -> None:
+    """The person types the line twice at once, and submits the steward's script by hand."""
+    stage.start()
+    with ThreadPoolExecutor(2) as pool:
+        codes = list(pool.map(lambda _: stage.unattended(), range(2)))
+    stage.equal("the line twice at once", [0, 0], codes)
+    stage.equal("stewards", 1, len(stage.jobs(stewards=True)))
+    run_dir = stage.folder / "slurmslice-runs" / stage.name
+    (intent,) = events(stage.folder, stage.name, "steward_intent")
+    script = (str(run_dir / "steward" / "steward.sh"), str(run_dir), intent["token"])
+    options = ("--parsable", "--requeue", "-o", "second", "--mem=300M", "-J", intent["job_name"])
+    python = str(stage.folder / "venv" / "bin" / "python")
+    sent = stage.do("sbatch", *options, stage.elsewhere, *script, python, "540")
+    stage.equal("by hand", 0, sent.returncode)
+    stage.fail()
+    stage.until(lambda: len(stage.jobs(stewards=True)) == 1, "the end of one of both")
+    stage.goes_on(time.time())
+
+
+def judge_next_look(stage: Stage) -> None:
     """Judge that ``status`` tells when the steward looks next, as Slurm does."""
     stage.until(lambda: "PENDING" in "".join(stage.jobs(stewards=True)), "a steward that waits")
     (job,) = stage.jobs(stewards=True)
@@ -197,7 +271,8 @@ CASES: dict[str, Callable[[Stage], None]] = {
     case.__name__.replace("_", "-"): case for case in (
         cancelled, cancelled_in_a_round, timed_out, preempted_requeue, preempted_cancel,
         controller_away_between_rounds, controller_away_in_a_round,
-        controller_away_as_it_is_put_back, database_away, killed, python_away, site_off,
+        controller_away_as_it_is_put_back, database_away, killed, python_away, site_off, edited,
+        all_time_out, all_out_of_memory, started_twice,
     )
 }  # fmt: skip
 ALONE = {name for name in CASES if "away" in name or name.startswith("site")} - {"python-away"}
@@ -242,7 +317,7 @@ def site_of(cluster: Cluster, folder: str) -> Site:
     """Install slurmslice, with a file of the site that is not this machine's."""
     python = install(cluster, folder)
     (paths,) = python.parents[1].glob("lib/*/site-packages/slurmslice/system/config_files.py")
-    paths.write_text(paths.read_text().replace("/etc/slurmslice.toml", f"{folder}/site.toml"))
+    paths.write_text(paths.read_text().replace(SITE_FILE, f"{folder}/site.toml"))
     return Site(python, cluster.layout.home, cluster.run, cluster)
 
 

@@ -102,8 +102,8 @@ def note_steward_state(run: Run) -> None:
         emit_note("steward-state", message, **fields)
         return
     lines = [f"{_what_it_does(report)} {count_text(report.rounds, 'round')} so far."]
-    if report.last and report.last.trouble:
-        lines.append(f"In the way at the last round: {report.last.trouble}")
+    if report.trouble:
+        lines.append(f"In the way at the last round: {report.trouble}")
     emit_note("steward-state", "\n".join(lines), **fields)
 
 
@@ -115,10 +115,10 @@ def _what_it_does(report: StewardReport) -> str:
         return f"{job}, and looks at it now."
     if report.way in TABLES:
         return f"{job}. It looks next {_next_call(report.not_before)}."
-    starts = f", not before {local_time(report.not_before)}" if report.not_before else ""
-    waits_for = (report.last and report.last.waits_for) or "a slice fails or a job has ended"
     held = " It is held: scontrol release lets it go on." if "Held" in report.why else ""
-    return f"{job}. It looks next when {waits_for}{starts}.{held}"
+    starts = [f"not before {local_time(report.not_before)}"] if report.not_before else []
+    when = [f"when {report.waits_for}"] if report.waits_for else []
+    return f"{job}. It looks next {', '.join(when + starts)}.{held}"
 
 
 def _next_call(not_before: float | None) -> str:

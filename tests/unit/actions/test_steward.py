@@ -672,6 +672,37 @@ def test_a_steward_that_the_person_cancelled_is_told(
     assert typed.noted("steward-submitted")[0]["job"] == "901"
 
 
+def test_a_round_without_python_is_told(
+    engine: FakeEngine, fakes: FakeStewards, typed: Typed
+) -> None:
+    """bash has recorded when the steward looks next. What Python said before does not count."""
+    typed("run", "--unattended", "-a", "0-2", "--name", "x", "--", "true", "{}")
+    folder, token, *_ = fakes.orders["900"].arguments
+    typed("steward", folder, token, "900")
+    assert typed.json("status", "x")["steward"]["waits_for"]
+    trouble = Path(folder) / "steward" / "trouble"
+    trouble.write_text("4000000000 it hung\n4000000120 Python cannot be started on n3\n")
+    told = typed.json("status", "x")["steward"]
+    assert (told["state"], told["not_before"], told["waits_for"]) == ("waits", 4000000120, "")
+    assert "n3" in told["trouble"]
+    assert "n3" in typed("status", "x")
+    trouble.write_text("")
+    assert typed.json("status", "x")["steward"]["waits_for"]
+
+
+@pytest.mark.parametrize(
+    ("options", "seconds"),
+    [("", 540), ("-t 5", 180), ("-t 1", 36), ("-t 2-0", 540), ("-t 0", 540), ("-t 0:30", 18)],
+)
+def test_a_round_leaves_time_to_put_the_job_back(
+    options: str, seconds: int, fakes: FakeStewards, typed: Typed
+) -> None:
+    """Also with a limit that the person chose."""
+    more = ("--steward-sbatch", options) if options else ()
+    typed("run", "--unattended", "-a", "0-2", "--name", "x", *more, "--", "true", "{}")
+    assert fakes.orders["900"].arguments[-1] == str(seconds)
+
+
 @pytest.mark.parametrize("fails", [False, True])
 def test_a_canary_goes_before(
     fails: bool, engine: FakeEngine, fakes: FakeStewards, typed: Typed
@@ -680,7 +711,7 @@ def test_a_canary_goes_before(
     typed("run", "--unattended", "--canary", "2", "-a", "0-9", "--name", "x", "--", "true", "{}")
     assert [len(job.tasks) for job in engine.jobs.values()] == [2]
     engine.end_all(State.FAILED if fails else State.COMPLETED)
-    folder, token, _ = fakes.orders["900"].arguments
+    folder, token, *_ = fakes.orders["900"].arguments
     typed("steward", folder, token, "900")
     assert [len(job.tasks) for job in engine.jobs.values()] == ([2] if fails else [2, 8])
     reasons = [one["reason"] for one in typed.noted("steward-ends")]
@@ -693,7 +724,7 @@ def test_resubmit_says_if_nobody_follows_the_run(
     """The steward ended when nothing was left to do; then a person resubmits."""
     typed("run", "--unattended", "-a", "0-2", "--name", "x", "--", "true", "{}")
     engine.end_all(State.FAILED)
-    folder, token, _ = fakes.orders["900"].arguments
+    folder, token, *_ = fakes.orders["900"].arguments
     typed("steward", folder, token, "900")
     assert "run x --unattended" in typed("resubmit", "x", "1")
     assert typed.noted("steward-state")[0]["state"] == "ended"
@@ -720,7 +751,7 @@ def test_the_job_calls_the_hidden_verb(
 ) -> None:
     """As steward.sh does, with the words after the script."""
     typed("run", "--unattended", "-a", "0-2", "--name", "x", "--", "true", "{}")
-    folder, token, _ = fakes.orders["900"].arguments
+    folder, token, *_ = fakes.orders["900"].arguments
     typed("steward", folder, token, "900")
     assert typed.code == 0, typed.stderr
     assert typed.noted("steward-waits")
@@ -775,6 +806,23 @@ def test_the_steward_mails_the_end_once(
     assert sent == ([] if mails else ["ada@lab"])
 
 
+@pytest.mark.parametrize(
+    ("rules", "wish", "mails"),
+    [("", True, True), ("", False, False), ('[site]\nmail = ["smtp"]', True, False),
+     ("[site]\nnames-with-results = false", True, True)],
+)  # fmt: skip
+def test_slurm_mails_if_the_steward_itself_is_killed(
+    rules: str, wish: bool, mails: bool, site_file: Path, fakes: FakeStewards, typed: Typed
+) -> None:
+    """It cannot tell that itself. Only if the person wants a mail, and the site allows Slurm's."""
+    site_file.write_text(rules)
+    words = ("--mail", "--mail-user", "ada@lab") if wish else ()
+    typed("run", "--unattended", *words, "-a", "0-2", "--name", "x", "--", "true", "{}")
+    asked = fakes.orders["900"].options
+    assert asked.overridden_by(NO_REQUEST).get("mail-type") == ("FAIL" if mails else None)
+    assert asked.get("mail-user") == ("ada@lab" if mails else None)
+
+
 def test_a_second_steward_mails_nothing(
     fakes: FakeStewards, engine: FakeEngine, typed: Typed
 ) -> None:
@@ -796,7 +844,7 @@ def test_status_says_how_repairs_are_made_unless_the_steward_makes_them(
     typed("run", "--unattended", "--retry", "-a", "0-2", "--name", "x", "--", "true", "{}")
     if not lives:
         engine.end_all()
-        folder, token, _ = fakes.orders["900"].arguments
+        folder, token, *_ = fakes.orders["900"].arguments
         typed("steward", folder, token, "900")
         typed("resubmit", "x", "0", "--state", "COMPLETED")
     engine.end(list(engine.jobs)[-1], 0, State.NODE_FAIL, node="n1")
