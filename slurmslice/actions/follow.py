@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from slurmslice.actions.after_run import follow_other
+from slurmslice.actions.avoid_in_queue import avoid_in_queue
 from slurmslice.actions.circuit_breaker import (
     due_repairs,
     judge_probe,
@@ -181,6 +182,7 @@ def follow_step(run: Run, options: FollowOptions) -> SubmitOutcome:
     queued, notes = False, tuple[Note, ...]()
     try:
         notes = judge(run, options)
+        notes += avoid_in_queue(run) if options.submit_from_queue else ()
         for plan in next_plans(run, options):
             outcome = execute_plan(run, plan, "run")
             accepted += outcome.accepted

@@ -252,6 +252,7 @@ class Engine(Protocol):
 
         Raises:
             SubmissionRejectedError: it would reject the submission.
+            SubmitLimitError: it would reject any submission now.
             BadInputError: it cannot tell.
             NoAnswerError: it did not answer.
         """
@@ -305,7 +306,7 @@ class Engine(Protocol):
             NoAnswerError: the engine did not answer.
         """
 
-    # Job ids start at 1 again after a controller lost its state. So the five methods below do
+    # Job ids start at 1 again after a controller lost its state. So the six methods below do
     # nothing, without an error, if another job has the id now.
 
     def cancel(self, job: JobIdentity, indices: Collection[int] | None) -> None:
@@ -325,6 +326,16 @@ class Engine(Protocol):
 
     def release(self, job: JobIdentity) -> None:
         """Let the held tasks of an array start again."""
+
+    def avoid_nodes(self, job: JobIdentity, add: Collection[str], remove: Collection[str]) -> None:
+        """Let the tasks of an array that have not started avoid more nodes, or some no longer.
+
+        They avoid all other nodes that they avoided before.
+
+        Raises:
+            NoAnswerError: the engine did not answer, so nothing is known.
+            EngineError: the engine refused it, and some of these tasks may use a node to add.
+        """
 
     def wait(self, seconds: float) -> None:
         """Wait for so long, or less if something changed. The local engine runs tasks meanwhile."""

@@ -334,6 +334,25 @@ class NodeIncluded:
 
 
 @dataclass(frozen=True, slots=True)
+class QueueAvoids:
+    """The pending tasks of a submission avoid these suspected nodes now, or Slurm refused that.
+
+    Written after the update: only then it is known. An update that is made twice changes nothing.
+
+    Attributes:
+        number: the submission's number, from 1.
+        nodes: the nodes beside those of its options, with commas; empty for none.
+        at: epoch seconds.
+        refusal: the words of the refusal; empty if there was none.
+    """
+
+    number: int
+    nodes: str
+    at: float
+    refusal: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class CanaryEnded:
     """The slices beside the canary may be submitted, and the reason."""
 
@@ -364,14 +383,14 @@ class EndTold:
 _EVENTS = (
     *(Intent, Queued, Dequeued, Submitted, Rejected, Fenced, LateJobCancelled, SlicesReturned),
     *(Requeued, JobCarriesMore, Cancelled, Throttled, PolicyChanged, Shared, Held, Released),
-    *(Unclear, EnvironmentRecorded, NodeExcluded, NodeIncluded, CanaryEnded),
+    *(Unclear, EnvironmentRecorded, NodeExcluded, NodeIncluded, QueueAvoids, CanaryEnded),
     *(AfterMet, RequestRaised, EndTold, StewardIntent, StewardSubmitted, StewardEnded),
     *(ThenIntent, ThenSubmitted, ThenEnded, ThenCalledOff),
 )
 Event = (
     Intent | Queued | Dequeued | Submitted | Rejected | Fenced | LateJobCancelled | SlicesReturned
     | Requeued | JobCarriesMore | Cancelled | Throttled | PolicyChanged | Shared | Held | Released
-    | Unclear | EnvironmentRecorded | NodeExcluded | NodeIncluded | CanaryEnded
+    | Unclear | EnvironmentRecorded | NodeExcluded | NodeIncluded | QueueAvoids | CanaryEnded
     | AfterMet | RequestRaised | EndTold | StewardEvent | ThenEvent
 )  # fmt: skip
 

@@ -22,6 +22,7 @@ from slurmslice.run.journal import (
     NodeExcluded,
     NodeIncluded,
     PolicyChanged,
+    QueueAvoids,
     Queued,
     Rejected,
     Released,
@@ -233,14 +234,22 @@ class JournalState:
             case LateJobCancelled() | Unclear():
                 known = {"said": event.said} if isinstance(event, Unclear) else {"job": event.job}
                 self._update(event.number, **known)
-            case Shared():
-                stopped = self.submissions[event.number].stopped or event.share == 0
-                self._update(event.number, share=event.share, stopped=stopped)
+            case Shared() | QueueAvoids():
+                self._change_array(event)
             case _ if isinstance(event, StewardEvent | ThenEvent):
                 self._follow(event)
             case _:
                 self._set_policy(event)
         return NO_ROWS
+
+    def _change_array(self, event: Shared | QueueAvoids) -> None:
+        """Apply an event about the array of a submission in the queue."""
+        if isinstance(event, QueueAvoids):
+            part = "avoids_in_vain" if event.refusal else "avoids"
+            self._update(event.number, **{part: event.nodes})
+            return
+        stopped = self.submissions[event.number].stopped or event.share == 0
+        self._update(event.number, share=event.share, stopped=stopped)
 
     def _set_policy(self, event: _Decision) -> None:
         match event:

@@ -38,6 +38,8 @@ class Submission:
         said: the words of an answer that was not Slurm's; None if there was none.
         job_name: the job's name if it differs from the intent's; else empty.
         slurm_at: the time of its submission by Slurm's clock, if a person attached it.
+        avoids: the nodes that its pending tasks avoid by an update, with commas.
+        avoids_in_vain: those of the last refused update; None if there was none.
     """
 
     intent: Intent
@@ -53,6 +55,8 @@ class Submission:
     said: str | None = None
     job_name: str = ""
     slurm_at: int | None = None
+    avoids: str = ""
+    avoids_in_vain: str | None = None
 
     @property
     def name(self) -> str:

@@ -71,6 +71,8 @@ class FakeEngine:
     held: list[str] = field(default_factory=list)
     released: list[str] = field(default_factory=list)
     stopped: set[str] = field(default_factory=set)
+    avoided: list[tuple[str, tuple[str, ...], tuple[str, ...]]] = field(default_factory=list)
+    on_avoid: Callable[[], None] = lambda: None
     later: list[tuple[float, SubmitRequest]] = field(default_factory=list)
     most: int | None = None
     asked_for_room: int = 0
@@ -225,6 +227,11 @@ class FakeEngine:
         if self._has(job):
             self.released.append(job.job)
             self.stopped.discard(job.job)
+
+    def avoid_nodes(self, job: JobIdentity, add: Collection[str], remove: Collection[str]) -> None:
+        if self._has(job):
+            self.on_avoid()
+            self.avoided.append((job.job, tuple(add), tuple(remove)))
 
     def wait(self, seconds: float) -> None:
         self.waited.append(seconds)

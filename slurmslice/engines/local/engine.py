@@ -209,6 +209,9 @@ class LocalEngine:
     def hold(self, job: JobIdentity) -> None:
         """Do nothing: the runner reads the journal."""
 
+    def avoid_nodes(self, job: JobIdentity, add: Collection[str], remove: Collection[str]) -> None:
+        """Do nothing: there is one machine."""
+
     def release(self, job: JobIdentity) -> None:
         """Do nothing: the runner reads the journal."""
 

@@ -30,6 +30,7 @@ SQUEUE_FIELDS = (
     *("NodeList", "Reason", "Name"),
 )
 PREEMPTED_FIELDS = ("JobArrayID", "PreemptTime", "Name")
+EXCLUDED_FIELDS = (*SQUEUE_FIELDS[:-1], "exc_nodes", "Name")
 SINFO_FIELDS = ("NodeList", "Partition", "StateLong", "CPUsState", "Memory", "AllocMem")
 ASSOCIATION_FIELDS = (
     *("DefaultAccount", "Account", "Partition", "DefaultQOS", "QOS", "GrpTRES", "GrpJobs"),
@@ -156,6 +157,14 @@ def squeue_preempted(jobs: Iterable[str]) -> Argv:
     return (*_squeue(True, PREEMPTED_FIELDS), "--jobs", ",".join(jobs))
 
 
+def squeue_excluded(job: str) -> Argv:
+    """Query the nodes that each task of an array avoids, one line per task.
+
+    Without ``--array``, squeue shows the values of one task for several (seen).
+    """
+    return (*_squeue(False, EXCLUDED_FIELDS), "--array", "--jobs", job)
+
+
 def _squeue(ended: bool, fields: Iterable[str] = SQUEUE_FIELDS) -> Argv:
     states = ("--states=all",) if ended else ()
     return ("squeue", "--noheader", *states, "--Format", _columns(fields))
@@ -209,6 +218,16 @@ def _index_lists(indices: Sequence[int]) -> Iterator[str]:
 def scontrol_throttle(job: str, limit: int | None) -> Argv:
     """Limit the tasks of an array that run at once; None or 0 removes the limit."""
     return ("scontrol", "update", f"JobId={job}", f"ArrayTaskThrottle={limit or 0}")
+
+
+def scontrol_exclude(job: str, nodes: Iterable[str]) -> Argv:
+    """Set the nodes that the tasks of an array avoid, if they have not started."""
+    return ("scontrol", "update", f"JobId={job}", f"ExcNodeList={','.join(nodes)}")
+
+
+def scontrol_hostnames(nodes: str) -> Argv:
+    """Expand a list of nodes (``n[1-3],m4``), one name per line; no controller is asked."""
+    return ("scontrol", "show", "hostnames", nodes)
 
 
 def scontrol_mail(job: str, subject: str, to: str) -> Argv:

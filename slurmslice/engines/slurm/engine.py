@@ -17,6 +17,7 @@ from slurmslice.engines.protocol import (
     TaskLimits,
 )
 from slurmslice.engines.slurm import commands, environment, find_job, job_records, job_steps
+from slurmslice.engines.slurm.avoid_nodes import avoid_nodes
 from slurmslice.engines.slurm.client import (
     ACCOUNTING_DISABLED,
     INVALID_JOB_ID,
@@ -26,13 +27,18 @@ from slurmslice.engines.slurm.client import (
 from slurmslice.engines.slurm.pending_reasons import find_blocking_reason
 from slurmslice.engines.slurm.queue_capacity import ClusterCapacity
 from slurmslice.engines.slurm.restart_causes import RestartCauses
-from slurmslice.engines.slurm.sbatch_result import parse_sbatch_result, suggest_change
+from slurmslice.engines.slurm.sbatch_result import (
+    is_refused_for_now,
+    parse_sbatch_result,
+    suggest_change,
+)
 from slurmslice.engines.slurm.slurm_health import ClusterHealth, scrontab_health
 from slurmslice.engines.slurm.steward_jobs import StewardJobs
 from slurmslice.errors import (
     BadInputError,
     NoAnswerError,
     SubmissionRejectedError,
+    SubmitLimitError,
     UnusableSlurmError,
 )
 from slurmslice.notes import Note
@@ -160,6 +166,8 @@ class SlurmEngine:
         if done.returncode is None:
             raise no_answer_error(done)
         said = done.stderr.strip()[-2000:]
+        if is_refused_for_now(said):
+            raise SubmitLimitError(f"Slurm would refuse the submission now: {said}", said=said)
         raise self._naming_variables(
             SubmissionRejectedError(f"Slurm would refuse the submission: {said}", said=said),
             submission,
@@ -281,6 +289,10 @@ class SlurmEngine:
     def release(self, job: JobIdentity) -> None:
         """Release the held tasks of an array. As ``throttle``."""
         self._slurm.control_job(job, commands.scontrol_release(job.job))
+
+    def avoid_nodes(self, job: JobIdentity, add: Collection[str], remove: Collection[str]) -> None:
+        """Change the nodes that pending tasks of an array avoid. As ``Engine.avoid_nodes``."""
+        avoid_nodes(self._slurm, job, add, remove)
 
     @property
     def lasting_fault(self) -> UnusableSlurmError | None:

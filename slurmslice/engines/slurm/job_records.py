@@ -14,7 +14,12 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from slurmslice.engines.slurm.commands import PREEMPTED_FIELDS, SQUEUE_FIELDS, TASK_FIELDS
+from slurmslice.engines.slurm.commands import (
+    EXCLUDED_FIELDS,
+    PREEMPTED_FIELDS,
+    SQUEUE_FIELDS,
+    TASK_FIELDS,
+)
 from slurmslice.engines.slurm.fields import parse_number
 from slurmslice.engines.slurm.record_lines import (
     JOB_ID,
@@ -216,6 +221,22 @@ def parse_preemption_times(
         for task in task_ids(record)
         if is_own_record(record, names) or task in renamed
     }
+
+
+def parse_excluded_nodes(text: str) -> list[tuple[JobRecord, str]]:
+    """Parse squeue's answer into records, each with the nodes that it avoids, as Slurm lists them.
+
+    Args:
+        text: the answer to ``commands.squeue_excluded``.
+
+    Raises:
+        NoAnswerError: the text is no answer of squeue's.
+    """
+    found = []
+    for values in _squeue_values(text, EXCLUDED_FIELDS):
+        nodes = values["exc_nodes"]
+        found.append((_job_record(values, queue_report(values)), nodes.removeprefix("(null)")))
+    return found
 
 
 def _newest_last(records: Sequence[JobRecord]) -> list[JobRecord]:

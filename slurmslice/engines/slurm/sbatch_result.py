@@ -99,6 +99,11 @@ def suggest_change(text: str) -> tuple[str, str]:
     return options, hint
 
 
+def is_refused_for_now(text: str) -> bool:
+    """Tell if Slurm refuses a submission because of the state of the cluster or its queue."""
+    return bool(_SUBMIT_LIMIT.search(text)) or any(part in text for part in _NOT_NOW)
+
+
 def parse_sbatch_result(done: ProgramResult) -> SubmitResult:
     """Parse the answer about an accepted submission.
 
