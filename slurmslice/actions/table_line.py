@@ -6,10 +6,13 @@ It stands for a steward where a job cannot put itself back. It calls ``tick RUN 
 from __future__ import annotations
 
 import contextlib
+import os
+import shlex
 import socket
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 from slurmslice.errors import BadInputError, NoAnswerError
 from slurmslice.plan.planned_submission import new_token
@@ -27,6 +30,7 @@ from slurmslice.spec.recorded_environment import belongs_to_session
 from slurmslice.system.shell_quoting import quote
 from slurmslice.system.user_tables import (
     change_table,
+    entries_in_block,
     has_block,
     read_table,
     with_block,
@@ -64,6 +68,38 @@ def is_in_place(steward: Steward) -> bool:
     Raises:
         NoAnswerError: the table cannot be read, or it is another machine's.
     """
+    return has_block(_table_of(steward), steward.token)
+
+
+def why_idle(run: Run, steward: Steward) -> str:
+    """Return why the line of a run does nothing, for a person; empty if it works.
+
+    Raises:
+        NoAnswerError: as ``is_in_place``.
+    """
+    table, folder = _table_of(steward), StewardFolder(run.directory.path)
+    if not has_block(table, steward.token):
+        return "its line is gone"
+    entries = entries_in_block(table, steward.token)
+    if not entries:
+        return "its line is switched off in the table"
+    if not _calls(entries[-1], folder.line_script):
+        return "its line calls the script of another folder"
+    if not folder.line_script_calls(f"--by {steward.token}"):
+        return f"{folder.line_script} is missing or damaged"
+    return ""
+
+
+def _calls(entry: str, script: Path) -> bool:
+    """Tell if an entry of a table calls a script, by whatever path."""
+    words = entry.rpartition("/bin/bash ")[2]
+    try:
+        return words == quote(str(script)) or os.path.samefile(shlex.split(words)[0], script)
+    except (OSError, ValueError, IndexError):
+        return False
+
+
+def _table_of(steward: Steward) -> bytes:
     if steward.job and steward.job != place_of(steward.intent.way):
         machine = steward.job.partition("@")[2]
         raise NoAnswerError(
@@ -72,7 +108,7 @@ def is_in_place(steward: Steward) -> bool:
             code="no-user-table",
             machine=machine,
         )
-    return has_block(read_table(TABLES[steward.intent.way]), steward.token)
+    return read_table(TABLES[steward.intent.way])
 
 
 def ensure_line(run: Run, way: str) -> LineInPlace:
@@ -86,12 +122,16 @@ def ensure_line(run: Run, way: str) -> LineInPlace:
     with run.directory.lock("run"):
         run.reload()
         steward = run.journal_state.steward
-        if steward and not steward.ended and steward.intent.way == way and is_in_place(steward):
-            if not steward.job:
-                run.decide(_placed(run, steward.token, way, "found"))
-            return LineInPlace(_newest(run), is_new=False)
         if steward and not steward.ended:
-            run.decide(StewardEnded(steward.token, "its line is gone", run.clock()))
+            idle = "another line follows the run"
+            if steward.intent.way == way and not (idle := why_idle(run, steward)):
+                if not steward.job:
+                    run.decide(_placed(run, steward.token, way, "found"))
+                return LineInPlace(_newest(run), is_new=False)
+            run.decide(StewardEnded(steward.token, idle, run.clock()))
+            if steward.is_line:
+                with contextlib.suppress(NoAnswerError):  # its next call removes it
+                    remove_line(run, steward)
         token = new_token()
         run.decide(StewardIntent(token, "", run.clock(), NO_REQUEST, way))
         folder = StewardFolder(run.directory.path)

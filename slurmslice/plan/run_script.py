@@ -257,8 +257,7 @@ def refuse_copied_run(run: Run) -> None:
         BadInputError: the script's ``--output`` leads to another run with the same token.
     """
     try:
-        output = script_request(run).get("output", "").replace("%%", "%")
-        other = RunDirectory(Path(output).parents[3])  # run/submissions/001/tasks/%a.log
+        other = RunDirectory(_path_in_script(run))
         copied = (
             not os.path.samefile(other.path, run.directory.path)
             and other.read_record().token == run.record.token
@@ -273,6 +272,20 @@ def refuse_copied_run(run: Run) -> None:
             run=run.directory.path.name,
             other=str(other.path),
         )
+
+
+def former_path(run: Run) -> str:
+    """Return the former path of a run directory that was moved; empty if it was not."""
+    try:
+        path = _path_in_script(run)
+        return "" if path.exists() else str(path)
+    except (BadInputError, OSError, IndexError):
+        return ""
+
+
+def _path_in_script(run: Run) -> Path:
+    """Return the run directory in the script's ``--output``: RUN/submissions/001/tasks/%a.log."""
+    return Path(script_request(run).get("output", "").replace("%%", "%")).parents[3]
 
 
 def task_throttle(run: Run, script: ResourceRequest) -> int | None:

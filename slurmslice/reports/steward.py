@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from slurmslice.actions.steward import look_at
-from slurmslice.actions.table_line import is_in_place
+from slurmslice.actions.table_line import why_idle
 from slurmslice.errors import NoAnswerError
 from slurmslice.run.run import Run
 from slurmslice.run.steward_folder import StewardFolder
@@ -113,10 +113,10 @@ def _line_state(run: Run, steward: Steward) -> tuple[str, str]:
     if run.directory.foreign_owner is not None:
         return "unknown", "its line is another user's"
     try:
-        there = is_in_place(steward)
+        idle = why_idle(run, steward)
     except NoAnswerError as silence:
         return "unknown", silence.message
-    return ("waits", "") if there else ("gone", "its line is gone")
+    return ("gone", idle) if idle else ("waits", "")
 
 
 def _slurm_state(report: TaskReport) -> tuple[str, str]:

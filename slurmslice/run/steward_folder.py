@@ -50,6 +50,14 @@ class StewardFolder:
         self.path.mkdir(exist_ok=True)
         files.replace_file(self.line_script, text.encode("utf-8", "surrogateescape"), 0o600)
 
+    def line_script_calls(self, words: str) -> bool:
+        """Tell if the last command of the script of a line ends with these words."""
+        try:
+            text = files.read_file(self.line_script)
+        except OSError:
+            return False
+        return text.endswith(f" {words}\n".encode("utf-8", "surrogateescape"))
+
     def only_one(self) -> AbstractContextManager[None]:
         """Hold the place of the one call of a line that works; a second one does not wait.
 

@@ -97,6 +97,16 @@ def has_block(table: bytes, token: str) -> bool:
     return _block(token).search(table) is not None
 
 
+def entries_in_block(table: bytes, token: str) -> list[str]:
+    """Return the entries in the block of a token; comments are none.
+
+    A person comments an entry out to switch it off, and so does scancel(1).
+    """
+    found = _block(token).search(table)
+    lines = found[0].decode("utf-8", "surrogateescape").splitlines() if found else []
+    return [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
+
+
 def with_block(table: bytes, token: str, lines: bytes) -> bytes:
     """Return a table with a block at its start; whole lines.
 

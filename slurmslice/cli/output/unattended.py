@@ -14,6 +14,7 @@ from slurmslice.cli.output.console import emit_note, print_note
 from slurmslice.cli.output.preview import print_accepted
 from slurmslice.cli.output.summary import notes_on_silence, print_summary, run_exit_code
 from slurmslice.plan.plan import Plan
+from slurmslice.plan.run_script import former_path
 from slurmslice.plan.then_phase import is_over
 from slurmslice.reports.counts import count_text
 from slurmslice.reports.steward import StewardReport, describe, report_steward
@@ -97,7 +98,7 @@ def note_steward_state(run: Run) -> None:
         message = (
             f"{report.place} does not follow this run any more ({report.why}): nothing is "
             "submitted or repaired any more. What is in the queue goes on.\n"
-            f"To go on: slurmslice run {quote(run.record.name)} --unattended"
+            f"{_if_moved(run)}To go on: slurmslice run {quote(run.record.name)} --unattended"
         )
         emit_note("steward-state", message, **fields)
         return
@@ -105,6 +106,17 @@ def note_steward_state(run: Run) -> None:
     if report.trouble:
         lines.append(f"In the way at the last round: {report.trouble}")
     emit_note("steward-state", "\n".join(lines), **fields)
+
+
+def _if_moved(run: Run) -> str:
+    """Return what to do first if the run directory was moved; else an empty text."""
+    if not (former := former_path(run)):
+        return ""
+    script = quote(str(run.directory.script))
+    return (
+        f"The run directory was moved from {quote(former)}, where its jobs look for their files. "
+        f"Move it back, or change --output and the source line in {script}.\n"
+    )
 
 
 def _what_it_does(report: StewardReport) -> str:

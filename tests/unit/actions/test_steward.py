@@ -852,3 +852,18 @@ def test_status_says_how_repairs_are_made_unless_the_steward_makes_them(
     assert typed.noted("attempts-left")[0]["repairs"]
     assert ("or slurmslice tick x" in said) is not lives
     assert ("slurmslice resubmit x" in said) is not lives
+
+
+def test_a_run_directory_that_was_moved_is_told(
+    typed: Typed, engine: FakeEngine, fakes: FakeStewards
+) -> None:
+    """Its steward failed, because its files are not where they were. The old path is named."""
+    line = ("run", "-a", "0-2", "--name", "x", "--retry", "--mem", "1G", "-t", "9", "--unattended")
+    typed(*line, "--", "true", "{}")
+    former = typed.folder / "runs" / "x"
+    fakes.reports["900"] = TaskReport(State.FAILED)
+    assert "moved" not in typed("status", "x")
+    former.rename(typed.folder / "runs" / "y")
+    assert f"moved from {former}," in typed("status", "y")
+    former.symlink_to("y")
+    assert "moved" not in typed("status", "y")

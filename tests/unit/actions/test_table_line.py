@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -236,6 +237,71 @@ def test_a_line_that_a_person_removed_is_missed(
     typed("run", "x", "--unattended")
     assert token(typed) != old
     assert typed.json("status", "x")["steward"]["state"] == "waits"
+
+
+def comment_out(typed: Typed, tables: Path) -> None:
+    """Switch the line off, as a person does."""
+    table = tables / "crontab.table"
+    table.write_bytes(table.read_bytes().replace(b"*/5", b"# */5"))
+
+
+def disable(typed: Typed, tables: Path) -> None:
+    """Switch the line off, as scancel(1) does."""
+    table = tables / "crontab.table"
+    table.write_bytes(table.read_bytes().replace(b"*/5", b"#DISABLED: */5"))
+
+
+def cut_script(typed: Typed, tables: Path) -> None:
+    """Cut the script that the line calls, as a full disk does."""
+    script = StewardFolder(run_dir(typed).path).line_script
+    script.write_bytes(script.read_bytes()[:-20])
+
+
+def lose_script(typed: Typed, tables: Path) -> None:
+    """Remove that script."""
+    StewardFolder(run_dir(typed).path).line_script.unlink()
+
+
+def script_is_folder(typed: Typed, tables: Path) -> None:
+    """Put a folder in the place of that script."""
+    lose_script(typed, tables)
+    StewardFolder(run_dir(typed).path).line_script.mkdir()
+
+
+def call_other(typed: Typed, tables: Path) -> None:
+    """Let the line call the path of a run directory that was moved since."""
+    table = tables / "crontab.table"
+    table.write_bytes(table.read_bytes().replace(b"/runs/x/", b"/runs/former/"))
+
+
+@pytest.mark.parametrize(
+    "spoil", [comment_out, disable, cut_script, lose_script, script_is_folder, call_other]
+)
+def test_a_line_that_does_nothing_is_missed(
+    spoil: Callable[[Typed, Path], None], typed: Typed, engine: FakeEngine, tables: Path
+) -> None:
+    """Its block is in the table, and no tick follows. The line again replaces the block."""
+    typed(*LINE, *BY_CRON, *COMMAND)
+    old = token(typed)
+    spoil(typed, tables)
+    assert typed.json("status", "x")["steward"]["state"] == "gone"
+    typed("run", "x", "--unattended")
+    if spoil is script_is_folder:
+        assert typed.error
+        StewardFolder(run_dir(typed).path).line_script.rmdir()
+        typed("run", "x", "--unattended", "--unattended-by", "cron")
+    assert token(typed) != old
+    assert typed.json("status", "x")["steward"]["state"] == "waits"
+    assert (tables / "crontab.table").read_bytes().count(b"begin") == 1
+
+
+def test_a_line_by_another_path_of_the_same_folder_works(
+    typed: Typed, engine: FakeEngine, tables: Path
+) -> None:
+    """A symbolic link leads to the run: that is the same run."""
+    typed(*LINE, *BY_CRON, *COMMAND)
+    (typed.folder / "link").symlink_to(typed.folder / "runs")
+    assert typed.json("status", "link/x")["steward"]["state"] == "waits"
 
 
 def test_an_old_line_does_nothing_but_remove_itself(
