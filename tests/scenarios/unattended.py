@@ -287,8 +287,8 @@ def play(site: Site, cluster: Cluster, folder: Path, kinds: Mapping[str, str]) -
     dead = kill_node(cluster, folder, sick)
     print(f"{sick} is sick; {dead} was killed after {time.time() - began:.0f} s", flush=True)
     wait(lambda: bool(events(folder, "x", "steward_ended")), "the end of the steward")
+    watch.stop()  # it would see this squeue too
     wait(lambda: not site.run("squeue", "-h", cwd=folder).stdout, "an empty queue")
-    watch.stop()
     lines = [equal(f"processes outside of jobs, in {watch.looks} looks", {}, dict(watch.found))]
     lines += judge(site, folder, kinds, steward, sick)
     print(site.slurmslice("status", "x", cwd=folder).stdout)
