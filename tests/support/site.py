@@ -7,6 +7,7 @@ into a virtual environment that the user can read. Or it is the Slurm that this 
 from __future__ import annotations
 
 import fcntl
+import functools
 import itertools
 import json
 import os
@@ -26,6 +27,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.commands import read_at_start, start_server
 from tests.support.notes import SHOW_CODES, noted
 from tests.support.paths import REPOSITORY
 from tests.support.slurm_cluster import Cluster, ClusterError
@@ -98,8 +100,16 @@ class Site:
         return self.execute(argv, cwd=cwd, env={**SHOW_CODES, **(env or {})}, **more)
 
     def slurmslice(self, *args: str, cwd: Path, **more: Any) -> Finished:
-        """Run slurmslice as the user."""
-        return self.run(str(self.python), "-m", "slurmslice", *args, cwd=cwd, **more)
+        """Run slurmslice as the user, without the start of Python if that is the usual one."""
+        usual = not read_at_start(more.get("env") or {})
+        words = self._server if usual else [str(self.python), "-m", "slurmslice"]
+        return self.run(*words, *args, cwd=cwd, **more)
+
+    @functools.cached_property
+    def _server(self) -> list[str]:
+        """The first words of commands that are forks of one process of the user."""
+        user = self.cluster.as_user() if self.cluster else {"env": dict(os.environ)}
+        return start_server(str(self.python), cwd=self.folder, **user)
 
     def killed(self, step: int, when: str, *args: str, cwd: Path) -> Finished:
         """Run slurmslice as the user, and kill it at one of its steps if it reaches that step.
