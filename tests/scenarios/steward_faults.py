@@ -42,6 +42,15 @@ def cancelled_in_a_round(stage: Stage) -> None:
     judge_stop(stage, "CANCELLED")
 
 
+def cancelled_as_it_is_put_back(stage: Stage) -> None:
+    """The person cancels a steward in its last act."""
+    stage.start()
+    stage.stall("scontrol")
+    stage.do("scancel", stage.steward)
+    stage.take("stall.scontrol")
+    judge_stop(stage, "CANCELLED")
+
+
 def judge_stop(stage: Stage, reason: str) -> None:
     """Judge that nothing is repaired any more, that it is told, and that the line to type helps."""
     stage.until(lambda: not stage.jobs(stewards=True), "the end of the steward")
@@ -111,12 +120,12 @@ def controller_away_in_a_round(stage: Stage) -> None:
 
 
 def controller_away_as_it_is_put_back(stage: Stage) -> None:
-    """slurmctld is away for a minute while the steward puts itself back."""
-    stage.start()
+    """slurmctld is away as the steward puts itself back, until its job's limit is over."""
+    stage.start(place=f"{stage.elsewhere} -t 1")
     stage.stall("scontrol")
     with away(stage, "slurmctld"):
         stage.take("stall.scontrol")
-        time.sleep(60)
+        time.sleep(90)
     stage.goes_on(time.time())
 
 
@@ -188,7 +197,7 @@ def site_off(stage: Stage) -> None:
         stage.true("the reason", told["reason"], "hpc@lab.invalid" in told["reason"])
         stage.equal("in flight goes on", stage.slices - 1, len(stage.jobs()))
         refused = stage.slurmslice("run", stage.name, "--unattended")
-        stage.true("the line again", refused.stderr.strip(), refused.returncode == 2)
+        stage.true("the line again", refused.stderr.splitlines()[0], refused.returncode == 2)
     finally:
         rules.unlink()
     stage.equal("on again: the line", 0, stage.unattended())
@@ -269,7 +278,8 @@ def judge_next_look(stage: Stage) -> None:
 
 CASES: dict[str, Callable[[Stage], None]] = {
     case.__name__.replace("_", "-"): case for case in (
-        cancelled, cancelled_in_a_round, timed_out, preempted_requeue, preempted_cancel,
+        cancelled, cancelled_in_a_round, cancelled_as_it_is_put_back, timed_out,
+        preempted_requeue, preempted_cancel,
         controller_away_between_rounds, controller_away_in_a_round,
         controller_away_as_it_is_put_back, database_away, killed, python_away, site_off, edited,
         all_time_out, all_out_of_memory, started_twice,
