@@ -89,7 +89,7 @@ def _list(words: tuple[str, ...] = ()) -> Callable[[object], tuple[str, ...]]:
 
 def _command(value: object) -> tuple[str, ...]:
     words = _list()(value) if isinstance(value, list) else tuple(shlex.split(_text(value)))
-    if not words or not words[0].startswith("/"):
+    if not words or not words[0].startswith("/") or any("\0" in word for word in words):
         raise ValueError
     return words
 
@@ -134,12 +134,12 @@ def read_site_rules() -> SiteRules:
     """
     try:
         data = read_file(SITE_FILE)
-        import tomllib
+        from slurmslice.system.toml_text import load_toml
 
-        tree = tomllib.loads(data.decode("utf-8-sig"))
+        tree = load_toml(data)
     except FileNotFoundError:
         return NO_RULES
-    except (OSError, ValueError, RecursionError) as why:
+    except (OSError, ValueError) as why:
         raise BadInputError(
             f"The site's file {SITE_FILE} cannot be used: {why}.",
             _TELL, code="bad-settings-file", path=str(SITE_FILE),

@@ -13,6 +13,7 @@ from slurmslice.errors import BadInputError
 from slurmslice.system.config_files import SITE_FILE, user_file
 from slurmslice.system.files import read_file
 from slurmslice.system.process import run_program
+from slurmslice.system.toml_text import load_toml
 
 _SECURITY = ("starttls", "tls", "none")
 _COMMAND_TIMEOUT_S = 30.0
@@ -128,14 +129,15 @@ def read_mail_settings() -> MailSettings:
     """
     found: dict[str, object] = {}
     for path in (SITE_FILE, user_file()):
-        if path.exists():
-            found |= parse_mail_table(_mail_table(path), str(path))
+        found |= parse_mail_table(_mail_table(path), str(path))
     return MailSettings(**found)  # type: ignore[arg-type]
 
 
 def _mail_table(path: Path) -> Mapping[str, object]:
     try:
-        table = tomllib.loads(read_file(path).decode("utf-8-sig")).get("mail", {})
+        table = load_toml(read_file(path)).get("mail", {})
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as why:
         raise BadInputError(
             f"{path} cannot be read: {why}.", code="bad-settings-file", path=str(path)

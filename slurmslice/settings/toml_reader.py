@@ -25,6 +25,7 @@ from slurmslice.settings.settings_file import (
 )
 from slurmslice.spec import per_slice_options
 from slurmslice.system.config_files import FOLDER_FILE
+from slurmslice.system.toml_text import load_toml
 
 
 def parse_settings(data: bytes, file: str, keys: KnownKeys) -> SettingsFile:
@@ -78,13 +79,7 @@ def _mail_flag(file: str) -> BadInputError:
 def _parse(data: bytes, file: str) -> dict[str, object]:
     try:
         # Keep decimal numbers as written, so that 1e-5 is passed on as 1e-5.
-        return tomllib.loads(data.decode("utf-8-sig"), parse_float=lambda n: n.replace("_", ""))
-    except RecursionError as why:
-        raise BadInputError(
-            f"{file}: its brackets are nested too deeply.",
-            code="bad-settings-file",
-            path=file,
-        ) from why
+        return load_toml(data, parse_float=lambda n: n.replace("_", ""))
     except UnicodeDecodeError as why:
         line = data.count(b"\n", 0, why.start) + 1
         raise BadInputError(
@@ -96,6 +91,8 @@ def _parse(data: bytes, file: str) -> dict[str, object]:
         ) from why
     except tomllib.TOMLDecodeError as why:
         what, _, position = str(why).rpartition(" (at ")
+        if not what:  # the place is not known
+            raise BadInputError(f"{file}: {why}.", code="bad-settings-file", path=file) from why
         found = re.match(r"line (\d+)", position)
         line = int(found[1]) if found else len(data.splitlines())
         raise BadInputError(

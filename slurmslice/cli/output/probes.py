@@ -105,6 +105,9 @@ def show_mail(engine: Engine, request: ResourceRequest, *, by_job: bool) -> bool
     from slurmslice.settings.mail_settings import read_mail_settings
 
     to, site, good = address(request), rules_in_force(), True
+    if site.fault:  # nobody knows which ways the site allows
+        print_line(f"mail: none: {site.fault}")
+        return False
     settings = read_mail_settings()
     ways = mail_ways(settings, site.mail)
     for way in ways:

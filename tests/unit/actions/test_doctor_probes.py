@@ -219,6 +219,15 @@ def test_a_machine_without_a_way_of_mail_is_told(
     assert typed.code == code
 
 
+def test_no_way_is_tried_if_the_sites_rules_cannot_be_read(
+    site_file: Path, typed: Typed, sent: list[tuple[str, str]]
+) -> None:
+    """Nobody knows which ways it allows, and a run would send no mail either."""
+    site_file.write_text("[site\n")
+    typed("doctor", "--mail", "--mail-user", "ada@lab")
+    assert (typed.code, sent) == (1, [])
+
+
 def test_slurm_mails_the_end_of_the_probe(
     site_file: Path, typed: Typed, fakes: FakeStewards, sent: list[tuple[str, str]]
 ) -> None:

@@ -12,7 +12,7 @@ from slurmslice.errors import BadInputError, MailError
 from slurmslice.notify.address import check_address
 from slurmslice.notify.end_message import EndMessage
 from slurmslice.notify.send_mail import mail_way, send_mail
-from slurmslice.settings.mail_settings import MailSettings, parse_mail_table
+from slurmslice.settings.mail_settings import MailSettings, parse_mail_table, read_mail_settings
 from slurmslice.settings.settings_file import KnownKeys
 from slurmslice.settings.toml_reader import parse_settings
 from tests.support.mail_server import MailServer, make_certificate
@@ -244,3 +244,26 @@ def test_another_users_folder_chooses_no_server(tmp_path: Path) -> None:
         parse_settings(text, "slurmslice.toml", KnownKeys({}, {}))
     assert refused.value.code == "mail-in-folder"
     parse_settings(text, "config.toml", KnownKeys({}, {}))
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [("x = " + "[" * 9999, "bad-settings-file"), ("x = " + "1" * 9999, "bad-settings-file"),
+     ("[mail", "bad-settings-file"), ("mail = 3", "unknown-key"), (None, "bad-settings-file")],
+)  # fmt: skip
+def test_settings_that_cannot_be_read_are_an_error_of_the_mail(
+    text: str | None, code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever tomllib says, or if a folder is in the place of the file."""
+    file = tmp_path / "slurmslice" / "config.toml"
+    file.parent.mkdir()
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    assert not read_mail_settings().smtp_host
+    file.write_text(text) if text is not None else file.mkdir()
+    with pytest.raises(BadInputError) as refused:
+        read_mail_settings()
+    assert refused.value.code == code
+    if text and code == "bad-settings-file":
+        with pytest.raises(BadInputError) as refused:
+            parse_settings(text.encode(), str(file), KnownKeys({}, {}))
+        assert refused.value.code == code
