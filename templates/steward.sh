@@ -15,9 +15,10 @@
 
 run=$1 token=$2 python=$3 round_s=$4 job=$SLURM_JOB_ID
 pause_s=600     # the pause if a round could not say what to wait for
+again_s=5       # seconds between two tries to put this job back: its time limit is near
 next=$run/steward/next
 trouble=$run/steward/trouble
-form='^wait( StartTime=now\+[0-9]+)?( Dependency=[a-z0-9_:+?]+)?$'
+form='^wait( StartTime=now\+[0-9]+)?( Dependency=[a-z0-9_:+?]+)?( ExcNodeList=[][A-Za-z0-9_.,-]*)?$'
 
 say() {
   printf '%(%Y-%m-%d %H:%M:%S)T %s\n' -1 "$*"
@@ -78,26 +79,42 @@ lengthen_pause() {
   printf '%s %s\n' "$((now + pause_s))" "$1" >>"$trouble"
 }
 
-# Puts this job back. The requeue ends this script, so TERM is ignored until the update is made.
+# Tells Slurm what this job waits for, and the nodes that it avoids. If Slurm refuses that, tries less.
+wait_for_wake() {
+  scontrol update JobId="$job" "${wake[@]}" && return
+  if [[ ${wake[*]} = *" ExcNodeList="* ]]; then
+    wake=("${wake[@]:0:${#wake[@]}-1}")
+    scontrol update JobId="$job" "${wake[@]}" && return
+  fi
+  scontrol update JobId="$job" StartTime="now+$pause_s"
+}
+
+# Puts this job back. The requeue ends this script, so TERM is ignored until the update is made. A
+# controller that is away is asked again. Any other refusal is one of the site: another job follows.
 put_back() {
-  local said
-  while :; do
+  local said refusals=0
+  while ((refusals < 3)); do
     trap '' TERM
     if said=$(scontrol requeue "$job" 2>&1); then
-      scontrol update JobId="$job" "${wake[@]}" || scontrol update JobId="$job" StartTime="now+$pause_s"
+      wait_for_wake
       exit 0
     fi
     trap - TERM
     say "This job could not be put back: $said"
-    [[ $said != *disabled* ]] || break
-    sleep 5 # slurmctld may be back any time, and then it ends this job at its time limit
+    case $said in
+      *disabled*) break ;;
+      *"Unable to contact"* | *"timed out"* | *"onnection"* | *"Zero Bytes"*) ;;
+      *) ((refusals += 1)) ;;
+    esac
+    sleep "$again_s"
   done
   say "Another job is submitted instead, and goes on."
   for _ in 1 2 3 4 5; do
     ! slurmslice steward "$run" "$token" "$job" --chain || exit 0
-    sleep 30
+    sleep "$((6 * again_s))"
   done
   say "Nobody follows the run any more. To go on: slurmslice run $run --unattended"
+  say "If this site allows no such job: slurmslice run $run --unattended --unattended-by cron"
   exit 1
 }
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from slurmslice.actions.after_run import other_run
 from slurmslice.actions.resolve_doubts import FENCE_AFTER_S
 from slurmslice.actions.site_rules import load_site_rules
+from slurmslice.actions.steward_place import steward_excludes, steward_places
 from slurmslice.actions.table_line import is_in_place, remove_line
 from slurmslice.actions.unattended_way import needs_slurm
 from slurmslice.engines.stewards import StewardOrder, Stewards
@@ -22,7 +22,6 @@ from slurmslice.errors import (
     SubmissionUnknownError,
 )
 from slurmslice.plan.planned_submission import new_token
-from slurmslice.plan.run_script import script_request
 from slurmslice.policy.steward_wake import (
     LEAST_PAUSE_S,
     MAX_TERMS,
@@ -195,7 +194,7 @@ def submit_steward(run: Run, wake: Wake, options: ResourceRequest) -> StewardInP
     load_site_rules(run)
     StewardFolder(run.directory.path).prepare((templates_folder() / "steward.sh").read_bytes())
     refusals: list[SubmissionRejectedError] = []
-    for place in _places(run, options):
+    for place in steward_places(run, options):
         token = new_token()
         name = job_name(run.record.name, token) + NAME_END
         run.decide(StewardIntent(token, name, run.clock(), options))
@@ -229,24 +228,6 @@ def _how_to_go_on(run: Run) -> str:
     return f"To try again: {line} --unattended\nTo follow it from here: {line}"
 
 
-def _places(run: Run, options: ResourceRequest) -> Iterator[ResourceRequest]:
-    """Yield the options that decide where the steward runs, the best first.
-
-    That is what the person typed; else the default partition; else that of the run. What the site
-    says replaces it.
-    """
-    theirs = script_request(run)
-    chosen = {name: theirs[name] for name in ("account", "partition", "qos") if name in theirs}
-    for name in ("account", "partition", "qos"):
-        variable = run.environ.get(f"SBATCH_{name.upper()}")
-        if variable and name not in chosen:
-            chosen[name] = variable
-    account = {"account": chosen["account"]} if "account" in chosen else {}
-    yield ResourceRequest.of(account).overridden_by(options)
-    if not options and chosen.keys() - account.keys():
-        yield ResourceRequest.of(chosen)
-
-
 def _order(run: Run, token: str, name: str, place: ResourceRequest, wake: Wake) -> StewardOrder:
     folder = StewardFolder(run.directory.path)
     own = {
@@ -264,6 +245,8 @@ def _order(run: Run, token: str, name: str, place: ResourceRequest, wake: Wake) 
         own |= {"mail-type": "FAIL", "mail-user": run.record.request["mail-user"]}
     asked = ResourceRequest.of(own).overridden_by(place).overridden_by(run.site.steward_sbatch)
     asked = asked.overridden_by(dict(wake.options))
+    if excluded := steward_excludes(run, place):
+        asked = asked.overridden_by({"exclude": excluded})
     arguments = (str(run.directory.path), token, sys.executable, str(round_seconds(asked)))
     return StewardOrder(folder.script, arguments, asked, run.environ)
 

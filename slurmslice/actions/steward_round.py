@@ -23,6 +23,7 @@ from slurmslice.actions.steward import (
     submit_steward,
     wake_now,
 )
+from slurmslice.actions.steward_place import steward_excludes
 from slurmslice.actions.submit_queued import AcceptedSubmission, SubmitOutcome
 from slurmslice.errors import (
     BadInputError,
@@ -93,8 +94,15 @@ def do_round(run: Run, token: str, job: str) -> RoundResult:
         result = _end(run, token, job, off)
     else:
         result = _round(run, token, job)
-    folder.write_next("end" if result.ended else " ".join(("wait", *result.wake.words)))
+    folder.write_next("end" if result.ended else " ".join(("wait", *_wait_words(run, result.wake))))
     return result
+
+
+def _wait_words(run: Run, wake: Wake) -> tuple[str, ...]:
+    """Return scontrol's words: what the steward waits for, and the nodes that it avoids."""
+    steward = run.journal_state.steward
+    excluded = steward_excludes(run, steward.intent.options) if steward else None
+    return wake.words if excluded is None else (*wake.words, f"ExcNodeList={excluded}")
 
 
 def do_line_round(run: Run, token: str) -> RoundResult | None:

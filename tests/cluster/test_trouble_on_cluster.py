@@ -214,9 +214,12 @@ def test_a_node_dies(rough: Site, roughly: Path) -> None:
 
 
 def test_a_node_breaks_each_slice(rough: Site, roughly: Path) -> None:
-    """It is excluded before any other slice has ended, and its slices are done elsewhere."""
-    command = f"case $SLURMD_NODENAME in *3) exit 1 ;; esac\n{WAITS}"
-    made = ("-a", "0-19", "--retry", "--mem", "50M", "--name", "ill", "--shell", command)
+    """It is excluded before any other slice has ended, and its slices are done elsewhere.
+
+    What waits in the queue avoids it too.
+    """
+    command = f"case $SLURMD_NODENAME in *3) sleep 3; exit 1 ;; esac\n{WAITS}"
+    made = ("-a", "0-39%13", "--retry", "--mem", "50M", "--name", "ill", "--shell", command)
     assert rough.slurmslice("render", *made, cwd=roughly).returncode == 0
     assert rough.slurmslice("submit", "ill", cwd=roughly).returncode == 0
 
@@ -228,10 +231,15 @@ def test_a_node_breaks_each_slice(rough: Site, roughly: Path) -> None:
     (one,) = events(roughly, "ill", "node_excluded")
     assert one["node"].endswith("3")
     assert rough.status(roughly, "ill")["counts"].get("COMPLETED", 0) == 0
+    (avoids,) = events(roughly, "ill", "queue_avoids")
+    assert (avoids["nodes"], avoids["refusal"]) == (one["node"], "")
+    job = events(roughly, "ill", "submitted")[0]["job"]
+    waits = rough.run("squeue", "-h", "-r", "-t", "PD", "-j", job, "-o", "%x", cwd=roughly)
+    assert set(waits.stdout.split()) == {one["node"]}
     write(rough, roughly / "go", "")
     until(
         lambda: (rough.slurmslice("tick", "ill", cwd=roughly),
-                 rough.status(roughly, "ill")["counts"] == {"COMPLETED": 20})[1],
+                 rough.status(roughly, "ill")["counts"] == {"COMPLETED": 40})[1],
         "all slices to be done",
     )  # fmt: skip
     intents = events(roughly, "ill", "intent")

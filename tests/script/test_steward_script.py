@@ -62,8 +62,9 @@ class Stage:
             f'[[ $* = *--chain* ]] || cp "{self.folder}/line" "{self.run_dir}/steward/next"\n'
         )
         path = python or str(self.play("python", played))
+        script = self.play("steward.sh", SCRIPT.read_text().replace("again_s=5", "again_s=0"))
         return subprocess.run(
-            ["bash", SCRIPT, self.run_dir, "tok", path, seconds],
+            ["bash", script, self.run_dir, "tok", path, seconds],
             env=self.env, capture_output=True, text=True, timeout=60,
         )  # fmt: skip
 
@@ -128,6 +129,9 @@ def test_at_the_end_the_job_is_not_put_back(stage: Stage) -> None:
         "", "wait\n", "wait StartTime=now+5;touch${IFS}evil\n", "wait Dependency=$(touch evil)\n",
         "wait StartTime=now+5 Account=x\n", "wait Dependency=afterany:1 JobId=13\n", "END\n",
         "wait StartTime=now+5 Dependency=`touch evil`\n", "wait StartTime=*\n",
+        "wait ExcNodeList=n1 StartTime=now+5\n", "wait StartTime=now+5 ExcNodeList=n1 Nice=0\n",
+        "wait StartTime=now+5 ExcNodeList=$(touch evil)\n", "wait ExcNodeList=/etc/passwd\n",
+        "wait StartTime=now+5 ReqNodeList=n1\n", "wait ExcNodeList=n1 ExcNodeList=n2\n",
     ],
 )  # fmt: skip
 def test_another_line_is_not_obeyed(line: str, stage: Stage) -> None:
@@ -159,6 +163,22 @@ def test_if_slurm_refuses_the_list_it_gets_a_time(stage: Stage) -> None:
     assert "Dependency" not in second
 
 
+@pytest.mark.parametrize("nodes", ["", "n3", "n[1-3,7],m-4.x_1"])
+def test_the_job_avoids_nodes(nodes: str, stage: Stage) -> None:
+    """In the same update. A list without nodes lets it use all again."""
+    stage.job(f"wait StartTime=now+240 {LIST} ExcNodeList={nodes}\n")
+    assert stage.calls[-1] == f"update JobId=12 StartTime=now+240 {LIST} ExcNodeList={nodes}"
+
+
+def test_if_slurm_refuses_the_nodes_it_waits_for_the_list(stage: Stage) -> None:
+    """A node may be gone from the cluster."""
+    stage.scontrol(update="[[ $* != *ExcNodeList* ]]; exit")
+    stage.job(f"wait {LIST} ExcNodeList=n3\n")
+    assert stage.calls[-2:] == [
+        f"update JobId=12 {LIST} ExcNodeList=n3", f"update JobId=12 {LIST}",
+    ]  # fmt: skip
+
+
 def test_the_requeue_does_not_end_the_script_before_the_update(stage: Stage) -> None:
     """Slurm sends TERM to the job at the requeue."""
     stage.scontrol(requeue="kill -TERM $PPID; kill -TERM $$; sleep 0.1")
@@ -166,14 +186,44 @@ def test_the_requeue_does_not_end_the_script_before_the_update(stage: Stage) -> 
     assert stage.calls[-1] == f"update JobId=12 {LIST}"
 
 
-def test_where_no_job_may_be_put_back_the_next_one_follows(stage: Stage) -> None:
-    """No setting of the site is changed."""
-    stage.scontrol(
-        requeue='echo "Requested operation is presently disabled for job 12" >&2; exit 1'
-    )
+@pytest.mark.parametrize(
+    ("said", "tries"),
+    [
+        ("Requested operation is presently disabled for job 12", 1),
+        ("Access/permission denied for job 12", 3),
+        ("site policy: no requeue", 3),
+    ],
+)
+def test_where_no_job_may_be_put_back_the_next_one_follows(
+    said: str, tries: int, stage: Stage
+) -> None:
+    """No setting of the site is changed. Also if a plugin refuses it in words of its own."""
+    stage.scontrol(requeue=f'echo "{said}" >&2; exit 1')
     assert stage.job(f"wait {LIST}\n").returncode == 0
     assert stage.calls[-1] == f"python -m slurmslice steward {stage.run_dir} tok 12 --chain"
+    assert stage.calls.count("requeue 12") == tries
     assert not [call for call in stage.calls if call.startswith("update")]
+
+
+def test_a_controller_that_is_away_is_asked_again(stage: Stage) -> None:
+    """It has refused nothing, so no other job is submitted."""
+    stage.scontrol(
+        requeue='[[ $(grep -c requeue "$CALLS") = 6 ]] || '
+        '{ echo "Unable to contact slurm controller (connect failure)" >&2; exit 1; }'
+    )
+    assert stage.job(f"wait {LIST}\n").returncode == 0
+    assert stage.calls[-1] == f"update JobId=12 {LIST}"
+    assert not [call for call in stage.calls if "--chain" in call]
+
+
+def test_where_nothing_can_follow_the_last_words_have_the_lines_to_type(stage: Stage) -> None:
+    """Neither this job nor another one: cron is left."""
+    stage.scontrol(requeue='echo "disabled" >&2; exit 1')
+    python = stage.play("python", "#!/bin/bash\n[[ $* != *--chain* ]]\n")
+    done = stage.job("", python=str(python))
+    assert done.returncode == 1
+    for words in ("--unattended\n", "--unattended --unattended-by cron\n"):
+        assert f"slurmslice run {stage.run_dir} {words}" in done.stdout
 
 
 @pytest.mark.parametrize("text", ["", "#!/nonexistent/python\n", "#!/bin/bash\nexit 1\n"])

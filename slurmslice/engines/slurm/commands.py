@@ -30,7 +30,8 @@ SQUEUE_FIELDS = (
     *("NodeList", "Reason", "Name"),
 )
 PREEMPTED_FIELDS = ("JobArrayID", "PreemptTime", "Name")
-EXCLUDED_FIELDS = (*SQUEUE_FIELDS[:-1], "exc_nodes", "Name")
+EXCLUDED_FIELDS = ("JobArrayID", "State", "SubmitTime", "ExcludedNodes", "Name")
+"""The columns of ``squeue_excluded``: --Format cannot show excluded nodes."""
 SINFO_FIELDS = ("NodeList", "Partition", "StateLong", "CPUsState", "Memory", "AllocMem")
 ASSOCIATION_FIELDS = (
     *("DefaultAccount", "Account", "Partition", "DefaultQOS", "QOS", "GrpTRES", "GrpJobs"),
@@ -162,7 +163,7 @@ def squeue_excluded(job: str) -> Argv:
 
     Without ``--array``, squeue shows the values of one task for several (seen).
     """
-    return (*_squeue(False, EXCLUDED_FIELDS), "--array", "--jobs", job)
+    return ("squeue", "--noheader", "--array", "--format", "%i|%T|%V|%x|%j|", "--jobs", job)
 
 
 def _squeue(ended: bool, fields: Iterable[str] = SQUEUE_FIELDS) -> Argv:

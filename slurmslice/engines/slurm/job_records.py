@@ -29,7 +29,11 @@ from slurmslice.engines.slurm.record_lines import (
     split_record,
 )
 from slurmslice.engines.slurm.sacct_lines import LazyReports, pick_task_lines
-from slurmslice.engines.slurm.task_reports import accounting_report, queue_report
+from slurmslice.engines.slurm.task_reports import (
+    accounting_report,
+    brief_report,
+    queue_report,
+)
 from slurmslice.errors import BadInputError, NoAnswerError
 from slurmslice.sbatch.array_expression import ArrayExpression, parse_array
 from slurmslice.sbatch.option_table import Release
@@ -234,8 +238,8 @@ def parse_excluded_nodes(text: str) -> list[tuple[JobRecord, str]]:
     """
     found = []
     for values in _squeue_values(text, EXCLUDED_FIELDS):
-        nodes = values["exc_nodes"]
-        found.append((_job_record(values, queue_report(values)), nodes.removeprefix("(null)")))
+        record = _job_record(values, brief_report(values))
+        found.append((record, values["ExcludedNodes"].removeprefix("(null)")))
     return found
 
 

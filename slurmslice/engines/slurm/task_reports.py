@@ -70,6 +70,12 @@ def queue_report(values: Mapping[str, str]) -> TaskReport:
     )
 
 
+def brief_report(values: Mapping[str, str]) -> TaskReport:
+    """Convert the state and the time of submission alone (``commands.EXCLUDED_FIELDS``)."""
+    text = values["State"]
+    return TaskReport(parse_state(text), text, submitted_at=parse_number(values["SubmitTime"]))
+
+
 def _parse_exit_pair(text: str) -> tuple[int | None, int | None]:
     """Parse exit code and signal of ``3:0``; None for signal 0."""
     code, _, signal = text.partition(":")

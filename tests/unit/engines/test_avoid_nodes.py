@@ -24,14 +24,15 @@ def slurm(tmp_path: Path) -> SlurmEngine:
 def queue(folder: Path, before: str, after: str, name: str = "x-aaa") -> None:
     """Play squeue: task 0 runs, tasks 2 and 3 wait and avoid these nodes before and after."""
     for state, nodes in (("before", before), ("after", after)):
-        for asked, column in (("nodes", f"{nodes}|"), ("others", "")):
-            task = f"PENDING|0|100|N/A|N/A|0||Resources|{column}{name}|"
-            runs = f"7_0|RUNNING|0|100|110|9999|0|n1|None|{column}{name}|"
-            (folder / f"{state}-{asked}").write_text(f"{runs}\n7_2|{task}\n7_3|{task}\n")
+        lines = [f"{task}|PENDING|100|{nodes}|{name}|\n" for task in ("7_2", "7_3")]
+        (folder / f"{state}-nodes").write_text(f"7_0|RUNNING|100||{name}|\n{''.join(lines)}")
+    others = f"7_[2-3]|PENDING|0|100|N/A|N/A|0||Resources|{name}|\n"
+    for state in ("before", "after"):
+        (folder / f"{state}-others").write_text(others)
     program(
         folder, "squeue",
         f"state=before; [[ ! -e {folder}/updated ]] || state=after\n"
-        f"asked=others; [[ $* != *exc_nodes* ]] || asked=nodes\ncat {folder}/$state-$asked",
+        f"asked=others; [[ $* != *%x* ]] || asked=nodes\ncat {folder}/$state-$asked",
     )  # fmt: skip
 
 
