@@ -191,6 +191,7 @@ def test_names_of_columns() -> None:
             slices_from_table(data, "v.csv", "k")
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_run_directories(typed: Typed, tmp_path: Path) -> None:
     """The script and Slurm write into a folder of any name, or the name is refused."""
     made, places = 0, []
@@ -248,6 +249,7 @@ def test_checked_files(here: Here) -> None:  # noqa: F811
     assert {name for name in around(here.folder) if not name.startswith("d/")} == before
 
 
+@pytest.mark.usefixtures("unmeasured")
 @pytest.mark.parametrize("way", ["--name", "--key", "--engine", "--pack", "-a", "--profile"])
 def test_hostile_names_and_numbers_are_refused(way: str, typed: Typed) -> None:
     """Names, numbers and ranges are not data: odd ones are refused, and nothing is made."""

@@ -135,6 +135,7 @@ def test_chance_is_fishers_exact_test(a: int, b: int, c: int, d: int) -> None:
 # -- healthy clusters ----------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("unmeasured")
 @pytest.mark.parametrize("share", [0.01, 0.05, 0.2, 0.6, 1.0])
 @pytest.mark.parametrize(("nodes", "slots", "seconds"), [(4, 4, 600), (40, 8, 30), (10, 2, 5)])
 def test_random_failures_accuse_no_node(
@@ -146,6 +147,7 @@ def test_random_failures_accuse_no_node(
         assert run.accused() == set()
 
 
+@pytest.mark.usefixtures("unmeasured")
 def test_the_rate_of_false_accusations_is_below_the_level() -> None:
     """Runs that are long for their nodes, with many polls: the most chances for a coincidence.
 
@@ -160,6 +162,7 @@ def test_the_rate_of_false_accusations_is_below_the_level() -> None:
     assert wrong < 2
 
 
+@pytest.mark.usefixtures("unmeasured")
 @pytest.mark.parametrize("dies_s", [1, 60, 1200])
 def test_a_command_that_fails_everywhere_accuses_no_node(dies_s: float) -> None:
     """Also if it fails at different times, and some nodes start later than others."""

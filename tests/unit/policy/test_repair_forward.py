@@ -89,6 +89,7 @@ class Simulated:
 seeds = st.integers(0, 2**32)
 
 
+@pytest.mark.usefixtures("unmeasured")
 @given(seeds, st.integers(1, 60), st.floats(0.01, 1.0))
 def test_a_healthy_run_is_never_raised(seed: int, slots: int, dies_after: float) -> None:
     """1 % of the slices need more, and may die before any other has ended: the rest stays."""
@@ -98,6 +99,7 @@ def test_a_healthy_run_is_never_raised(seed: int, slots: int, dies_after: float)
     assert Simulated(needs, seconds, dies_after, slots).play().raises == []
 
 
+@pytest.mark.usefixtures("unmeasured")
 @given(seeds, st.integers(1, 60), st.floats(0.01, 1.0))
 def test_a_run_that_needs_twice_is_raised_once(seed: int, slots: int, dies_after: float) -> None:
     """At most the slices of the first rounds fail; the others ask for enough at once."""
@@ -109,6 +111,7 @@ def test_a_run_that_needs_twice_is_raised_once(seed: int, slots: int, dies_after
     assert sum(over for *_, over in run.attempts) <= FEWEST_OVER + 2 * slots
 
 
+@pytest.mark.usefixtures("unmeasured")
 @given(seeds, st.integers(1, 30), st.sampled_from([0.0, 0.02]))
 def test_the_rest_does_not_climb_further_than_needed(seed: int, slots: int, leaks: float) -> None:
     """A quarter needs 2 times; the leaks among them, which are repaired to the cap, raise none."""
