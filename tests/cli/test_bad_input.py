@@ -54,6 +54,8 @@ def here(tmp_path: Path) -> Here:
         (("-a", "0-1", "--", "echo", "{nmae}"), "unknown-column", "{nmae}"),
         (("-a", "0-1", "--shell", "true", "--", "true"), "two-commands", "--shell"),
         (("-a", "0-1", "--shell", "if", "--"), "bash-syntax", "--shell"),
+        (("-a", "0-1", "--on-end", "if", "--", "true"), "bash-syntax", "--on-end"),
+        (("-a", "0-1", "--on-end", "echo $(", "--", "true"), "bash-syntax", "--on-end"),
         (("-a", "0-1", "--mem", "4Q", "--", "true"), "bad-memory", "'4Q'"),
         (("-a", "0-1", "-t", "1:2:3:4:5", "--", "true"), "bad-time", "1:2:3:4:5"),
         (("-a", "0-1", "--partion", "x", "--", "true"), "unknown-option", "--partition"),

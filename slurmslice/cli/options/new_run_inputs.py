@@ -27,6 +27,7 @@ from slurmslice.policy.budget import check_budget
 from slurmslice.policy.continue_on import MOST_CONTINUES, parse_continue_on
 from slurmslice.policy.log_causes import parse_causes
 from slurmslice.policy.repair_rules import parse_rules
+from slurmslice.script.render import check_bash_syntax
 from slurmslice.script.template_files import OwnTemplate, find_template
 from slurmslice.slices.slice_table import SliceTable
 from slurmslice.slices.sources.input_form import FormSlices
@@ -138,7 +139,7 @@ class NewRunOptions:
             "budget": self.budget,
             "continue_on": self._continue_on(given.table),
             "max_continues": self.values["max_continues"] or MOST_CONTINUES,
-            "on_end": self._shell_text("on_end"),
+            "on_end": self._on_end(),
             "after": self._after(),
             "then": parse_then(self._shell_text("then"), values),
         })  # fmt: skip
@@ -204,6 +205,13 @@ class NewRunOptions:
         hint = f"Type {option} again without it."
         data = self.values[name].encode("utf-8", "surrogateescape")
         return unix_text(data, option, hint).decode("utf-8", "surrogateescape")
+
+    def _on_end(self) -> str:
+        text = self._shell_text("on_end")
+        if text.strip():
+            with naming_setting("on_end"):
+                check_bash_syntax(text, "--on-end")
+        return text
 
     def _check(self, table: SliceTable) -> OutputCheck:
         for name, part in (
