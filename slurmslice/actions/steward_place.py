@@ -1,4 +1,4 @@
-"""Where the steward of a run runs: its partition, and the nodes that it avoids (docs/adr/0031)."""
+"""Choose where the steward of a run runs: its partition, and the nodes to avoid (docs/adr/0031)."""
 
 from __future__ import annotations
 

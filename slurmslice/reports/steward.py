@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from slurmslice.actions.steward import look_at
-from slurmslice.actions.table_line import why_idle
+from slurmslice.actions.table_line import EVERY_MIN, why_idle
 from slurmslice.errors import NoAnswerError
 from slurmslice.run.run import Run
 from slurmslice.run.steward_folder import StewardFolder
@@ -29,6 +29,7 @@ class StewardReport:
         way: its way.
         waits_for: what it waits for, for a person; empty if only the time counts.
         trouble: what went wrong in the newest round, for a person; empty if nothing did.
+        overdue: it waits for nothing more, and Slurm or cron has not started it.
     """
 
     job: str
@@ -40,11 +41,17 @@ class StewardReport:
     way: str = BY_JOB
     waits_for: str = ""
     trouble: str = ""
+    overdue: bool = False
 
     @property
     def place(self) -> str:
         """Name it for a person: its job, or the table with its line."""
         return describe(self.way, self.job)
+
+    @property
+    def died(self) -> bool:
+        """True if it is a job that ended against its will, and no person cancelled it."""
+        return self.state == "gone" and self.way == BY_JOB and self.why != State.CANCELLED
 
     def record(self) -> dict[str, object]:
         """Return it as a plain record, for ``--json``."""
@@ -57,6 +64,7 @@ class StewardReport:
             "last_round_at": self.last.at if self.last else None,
             "waits_for": self.waits_for,
             "not_before": self.not_before,
+            "overdue": self.overdue,
             "trouble": self.trouble,
         }
 
@@ -71,6 +79,7 @@ def report_steward(run: Run) -> StewardReport | None:
     state, why = _state(run, steward)
     last = rounds[-1] if rounds else None
     found = StewardReport(steward.job, state, why, len(rounds), last, way=steward.intent.way)
+    found = replace(found, overdue=_is_overdue(run, steward, found, folder.due_at()))
     if (vain := folder.trouble()) is not None:
         not_before, waits_for, trouble = vain.not_before, "", vain.why
     elif last is not None:
@@ -83,6 +92,23 @@ def report_steward(run: Run) -> StewardReport | None:
 
 
 _FIRST_WAKE = "a slice fails or a job has ended"
+
+
+def _is_overdue(run: Run, steward: Steward, found: StewardReport, due_at: float) -> bool:
+    """Tell if a steward waits for nothing more, and Slurm or cron has not started it."""
+    if found.state != "waits":
+        return False
+    if steward.is_line:
+        last_at = found.last.at if found.last else steward.intent.at
+        return run.clock() > max(due_at, last_at) + _CALLS_MISSED * 60 * EVERY_MIN
+    return found.why not in _WAITS and "Held" not in found.why
+
+
+_WAITS = frozenset({"", "Dependency", "BeginTime"})
+"""Slurm's reasons of a job that waits for what it should wait for."""
+
+_CALLS_MISSED = 3
+"""Calls of a line that did not come, after which it is overdue."""
 
 
 def describe(way: str, job: str) -> str:

@@ -17,6 +17,7 @@ from slurmslice.cli.output.preview import print_accepted
 from slurmslice.cli.output.progress_line import progress_line
 from slurmslice.cli.output.submissions import note_waiting
 from slurmslice.cli.output.summary import notes_on_silence, print_summary, run_exit_code
+from slurmslice.cli.output.unattended import see_to_steward
 from slurmslice.errors import BadInputError
 from slurmslice.run.run import Run
 
@@ -59,6 +60,7 @@ def command(run_name: str | None, set_exit_code: bool, dry_run: bool, by: str | 
     else:
         emit_note("progress", click.unstyle(progress_line(run.statuses.state_counts())))
         note_waiting(run, outcome)
+        see_to_steward(run, quiet=True)
     tell_end(run)
     return run_exit_code(run) if set_exit_code else 0
 

@@ -32,7 +32,7 @@ from slurmslice.cli.output.summary import (
     waiting_message,
 )
 from slurmslice.cli.output.typed_line import options_again
-from slurmslice.cli.output.unattended import note_steward_state
+from slurmslice.cli.output.unattended import see_to_steward
 from slurmslice.errors import BadInputError, EngineError, SubmissionRejectedError
 from slurmslice.plan.plan import Choice, Plan, make_plan, refuse_impossible_requests
 from slurmslice.plan.planned_submission import PlannedSubmission, overridden_edit_notes
@@ -231,7 +231,7 @@ def _finish(run: Run, outcome: SubmitOutcome) -> int:
     if run.engine.runs_in_process and outcome.accepted:
         emit_note("other-process-works", "The `slurmslice run` in the other process runs them.")
     note_how_to_return(run)
-    note_steward_state(run)
+    see_to_steward(run)
     note_waiting(run, outcome)
     return HELD if run.journal_state.held and not outcome.accepted else 0
 

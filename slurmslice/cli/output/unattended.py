@@ -6,7 +6,7 @@ import time
 
 from slurmslice.actions.follow import FollowOptions, follow_step, is_done
 from slurmslice.actions.poll import poll
-from slurmslice.actions.site_rules import read_site_rules
+from slurmslice.actions.site_rules import read_site_rules, switched_off
 from slurmslice.actions.steward import StewardInPlace, end_job, ensure_steward
 from slurmslice.actions.table_line import EVERY_MIN, LineInPlace, ensure_line
 from slurmslice.actions.unattended_way import Unattended, check_unattended, choose_way
@@ -103,6 +103,8 @@ def note_steward_state(run: Run) -> None:
         emit_note("steward-state", message, **fields)
         return
     lines = [f"{_what_it_does(report)} {count_text(report.rounds, 'round')} so far."]
+    if report.overdue:
+        lines.append(f"To do its round from here: slurmslice tick {quote(run.record.name)}")
     if report.trouble:
         lines.append(f"In the way at the last round: {report.trouble}")
     emit_note("steward-state", "\n".join(lines), **fields)
@@ -119,12 +121,46 @@ def _if_moved(run: Run) -> str:
     )
 
 
+def see_to_steward(run: Run, *, quiet: bool = False) -> None:
+    """Submit a new steward if the run's has died; else say what it does.
+
+    One that a person cancelled, or that ended by itself, stays away. The run was polled.
+
+    Args:
+        run: the run.
+        quiet: say nothing of a steward that does what it should.
+
+    Raises:
+        EngineError: as ``ensure_steward``.
+    """
+    steward, report = run.journal_state.steward, report_steward(run)
+    if steward is None or report is None or is_over(run):
+        return
+    if (
+        report.died
+        and not former_path(run)
+        and not switched_off(run.site, BY_JOB)
+        and not run.site.fault
+    ):
+        message = f"{report.place} did not follow this run any more ({report.why})."
+        emit_note("steward-died", message, job=report.job, reason=report.why)
+        options = steward.intent.options
+        note_steward(run, ensure_steward(run, options), options)
+    elif not quiet or report.overdue or report.state == "gone":
+        note_steward_state(run)
+
+
 def _what_it_does(report: StewardReport) -> str:
     job = f"{report.place} follows this run"
     if report.state == "unknown":
         return f"{job}, but its state is not known: {report.why}."
     if report.state == "runs":
         return f"{job}, and looks at it now."
+    if report.overdue and report.way in TABLES:
+        last = f"since {local_time(report.last.at)}" if report.last else "yet"
+        return f"{job}, but it has not been called {last}: cron may not work there."
+    if report.overdue:
+        return f"{job}. It is due, and Slurm has not started it ({report.why})."
     if report.way in TABLES:
         return f"{job}. It looks next {_next_call(report.not_before)}."
     held = " It is held: scontrol release lets it go on." if "Held" in report.why else ""

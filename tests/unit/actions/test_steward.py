@@ -703,6 +703,66 @@ def test_a_round_leaves_time_to_put_the_job_back(
     assert fakes.orders["900"].arguments[-1] == str(seconds)
 
 
+@pytest.mark.parametrize("state", [State.FAILED, State.TIMEOUT, State.PREEMPTED, None])
+@pytest.mark.parametrize("line", [("tick", "x"), ("resubmit", "x", "1")])
+def test_the_next_command_replaces_a_steward_that_died(
+    line: tuple[str, ...],
+    state: State | None,
+    fakes: FakeStewards,
+    engine: FakeEngine,
+    typed: Typed,
+) -> None:
+    """Nobody wanted its end. The new one has the person's options."""
+    options = ("--steward-sbatch", "-p serial")
+    typed("run", "--unattended", *options, "-a", "0-2", "--name", "x", "--", "true", "{}")
+    engine.end("100", 1, State.FAILED, exit_code=1)
+    if state is None:
+        del fakes.reports["900"]
+    else:
+        fakes.reports["900"] = TaskReport(state)
+    typed(*line)
+    assert typed.noted("steward-died")[0]["job"] == "900"
+    assert typed.noted("steward-submitted")[0]["job"] == "901"
+    assert fakes.orders["901"].options["partition"] == "serial"
+    typed("tick", "x")
+    assert list(fakes.orders) == ["900", "901"]
+    assert typed.noted("steward-state") == []
+
+
+@pytest.mark.parametrize("line", [("tick", "x"), ("resubmit", "x", "1")])
+def test_a_steward_that_was_cancelled_stays_away(
+    line: tuple[str, ...], fakes: FakeStewards, engine: FakeEngine, typed: Typed
+) -> None:
+    """Automation stopped. Each command says so."""
+    typed("run", "--unattended", "-a", "0-2", "--name", "x", "--", "true", "{}")
+    engine.end("100", 1, State.FAILED, exit_code=1)
+    fakes.reports["900"] = TaskReport(State.CANCELLED)
+    typed(*line)
+    assert typed.noted("steward-state")[0]["state"] == "gone"
+    assert list(fakes.orders) == ["900"]
+
+
+@pytest.mark.parametrize(
+    ("reason", "overdue"),
+    [
+        ("", False), ("Dependency", False), ("BeginTime", False), ("JobHeldUser", False),
+        ("Resources", True), ("Priority", True), ("DependencyNeverSatisfied", True),
+        ("ReqNodeNotAvail", True),
+    ],
+)  # fmt: skip
+def test_a_steward_that_is_overdue_is_told(
+    reason: str, overdue: bool, fakes: FakeStewards, typed: Typed
+) -> None:
+    """With the line that does its round meanwhile."""
+    typed("run", "--unattended", "-a", "0-2", "--name", "x", "--", "true", "{}")
+    fakes.reports["900"] = TaskReport(State.PENDING, "PENDING", reason=reason)
+    assert ("slurmslice tick x" in typed("status", "x")) == overdue
+    assert typed.noted("steward-state")[0]["overdue"] == overdue
+    assert typed.json("status", "x")["steward"]["overdue"] == overdue
+    typed("tick", "x")
+    assert bool(typed.noted("steward-state")) == overdue
+
+
 @pytest.mark.parametrize("fails", [False, True])
 def test_a_canary_goes_before(
     fails: bool, engine: FakeEngine, fakes: FakeStewards, typed: Typed

@@ -304,6 +304,22 @@ def test_a_line_by_another_path_of_the_same_folder_works(
     assert typed.json("status", "link/x")["steward"]["state"] == "waits"
 
 
+@pytest.mark.parametrize(("later_s", "overdue"), [(800, False), (1000, True)])
+def test_a_line_that_is_not_called_is_told(
+    later_s: float,
+    overdue: bool,
+    typed: Typed,
+    engine: FakeEngine,
+    tables: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """After a quarter of an hour, with the line that does its round."""
+    typed(*LINE, *BY_CRON, *COMMAND)
+    monkeypatch.setattr(Run.__init__, "__defaults__", (lambda: time.time() + later_s,))
+    assert ("slurmslice tick x" in typed("status", "x")) == overdue
+    assert typed.noted("steward-state")[0]["overdue"] == overdue
+
+
 def test_an_old_line_does_nothing_but_remove_itself(
     typed: Typed, engine: FakeEngine, tables: Path
 ) -> None:
