@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -34,8 +35,7 @@ def test_a_library_that_does_nothing_or_is_missing(site: Site, workplace: Path) 
     """None of its slices is done, and none is submitted before the library is restored.
 
     If the library does nothing, the tasks end COMPLETED 0:0 and their slices fail. If it is
-    missing, the tasks exit 125 and use no attempt. The runs end at once, because slurmslice waits
-    a minute for progress lines.
+    missing, the tasks exit 125 and use no attempt. The runs end at once.
     """
     runs = {
         "empty": held(site, workplace, "empty"),
@@ -65,12 +65,14 @@ def test_a_library_that_does_nothing_or_is_missing(site: Site, workplace: Path) 
 
 
 def until_failed(site: Site, folder: Path, name: str, state: str) -> None:
-    """Poll until status tells of the library, and until every slice has this state."""
-    until(
-        lambda: "install -m 444" in site.slurmslice("status", name, cwd=folder).stderr,
-        f"status to tell of the library of {name}",
-    )
-    until(
-        lambda: site.status(folder, name)["counts"] == {state: 4},
-        f"the slices of {name} to be {state}",
-    )
+    """Poll until status tells of the library, and every slice has this state.
+
+    The polls are later than any progress line may come.
+    """
+
+    def failed() -> bool:
+        told = site.later(70, "status", name, "--json", cwd=folder)
+        known = "install -m 444" in told.stderr
+        return known and json.loads(told.stdout)["counts"] == {state: 4}
+
+    until(failed, f"status to tell of the library of {name}, and its slices to be {state}")
