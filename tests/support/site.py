@@ -274,7 +274,8 @@ def beside(site: Site, name: str, **settings: Any) -> Iterator[Site]:
     """A second cluster of our own, with the first one's slurmslice; gone in the end."""
     assert site.cluster is not None
     changed = replace(site.cluster.settings, **settings)
-    cluster = Cluster(f"/var/tmp/slurmslice-{name}-{os.getpid()}", changed)
+    folder = site.cluster.folder.with_name(f"slurmslice-{name}-{os.getpid()}")
+    cluster = Cluster(folder, changed)
     try:
         cluster.up()
         yield Site(site.python, cluster.layout.home, cluster.run, cluster)
