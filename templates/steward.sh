@@ -13,7 +13,7 @@
 # words. Only these forms are accepted, and nothing of them is evaluated. RUN/steward/trouble has a
 # line for each round in vain since the last good one: when the next one begins, and the reason.
 
-run=$1 token=$2 python=$3 round_s=$4 job=$SLURM_JOB_ID
+run=$1 token=$2 python=$3 round_s=${4:-540} job=$SLURM_JOB_ID
 pause_s=600     # the pause if a round could not say what to wait for
 again_s=5       # seconds between two tries to put this job back: its time limit is near
 next=$run/steward/next
