@@ -13,7 +13,7 @@
 # words. Only these forms are accepted, and nothing of them is evaluated. RUN/steward/trouble has a
 # line for each round in vain since the last good one: when the next one begins, and the reason.
 
-run=$1 token=$2 python=$3 round_s=$4 job=$SLURM_JOB_ID
+run=$1 token=$2 python=$3 round_s=${4:-540} job=$SLURM_JOB_ID
 pause_s=600     # the pause if a round could not say what to wait for
 again_s=5       # seconds between two tries to put this job back: its time limit is near
 next=$run/steward/next
@@ -89,6 +89,14 @@ wait_for_wake() {
   scontrol update JobId="$job" StartTime="now+$pause_s"
 }
 
+# A requeue revives a job that a person cancelled a moment before (seen on 22.05). Slurm keeps no
+# trace of that, but its own line in the log tells it: "CANCELLED AT … DUE TO" has another cause.
+was_cancelled() {
+  local last=
+  last=$(tail -n 1 "$run/steward/log" 2>/dev/null)
+  [[ $last =~ JOB\ $job\ ON\ .*\ CANCELLED\ AT\ [^\ ]+\ (DUE\ TO\ SIGNAL\ .*)?\*\*\*$ ]]
+}
+
 # Puts this job back. The requeue ends this script, so TERM is ignored until the update is made. A
 # controller that is away is asked again. Any other refusal is one of the site: another job follows.
 put_back() {
@@ -96,7 +104,11 @@ put_back() {
   while ((refusals < 3)); do
     trap '' TERM
     if said=$(scontrol requeue "$job" 2>&1); then
-      wait_for_wake
+      if was_cancelled; then
+        scancel "$job"
+      else
+        wait_for_wake
+      fi
       exit 0
     fi
     trap - TERM

@@ -30,11 +30,12 @@ FAILS_ONCE = witnessed(
 
 STALLS = """\
 #!/bin/bash
-[ ! -e {folder}/stall.{name} ] || : >{folder}/inside
-while [ -e {folder}/stall.{name} ]; do sleep 0.2; done
+for stall in {folder}/stall.{name} {folder}/stall.{name}-$1; do
+  while [ -e $stall ]; do : >{folder}/inside; sleep 0.2; done
+done
 PATH={path}; exec {name} "$@"
 """
-"""A program of Slurm that waits while its file ``stall`` is there."""
+"""A program of Slurm that waits while its file ``stall`` is there, or that of its first word."""
 
 
 @dataclass

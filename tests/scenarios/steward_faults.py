@@ -45,19 +45,20 @@ def cancelled_in_a_round(stage: Stage) -> None:
 def cancelled_as_it_is_put_back(stage: Stage) -> None:
     """The person cancels a steward in its last act."""
     stage.start()
-    stage.stall("scontrol")
+    stage.stall("scontrol-requeue")
     stage.do("scancel", stage.steward)
-    stage.take("stall.scontrol")
-    judge_stop(stage, "CANCELLED")
+    stage.take("stall.scontrol-requeue")
+    judge_stop(stage, "CANCELLED", attempts=stage.slices + 1)
 
 
-def judge_stop(stage: Stage, reason: str) -> None:
+def judge_stop(stage: Stage, reason: str, *, attempts: int = 0) -> None:
     """Judge that nothing is repaired any more, that it is told, and that the line to type helps."""
+    attempts = attempts or stage.slices
+    time.sleep(30)  # longer than Slurm waits before a job that was put back
     stage.until(lambda: not stage.jobs(stewards=True), "the end of the steward")
     stage.fail()
     stage.until(lambda: len(stage.jobs()) == stage.slices - 1, "the end of slice 0")
-    time.sleep(30)  # longer than Slurm waits before a job that was put back
-    stage.equal("tasks in sacct without a steward", stage.slices, len(stage.attempts()))
+    stage.equal("tasks in sacct without a steward", attempts, len(stage.attempts()))
     stage.equal("in flight goes on", stage.slices - 1, len(stage.jobs()))
     told = stage.told
     stage.equal("told", ("gone", reason), (told["state"], told["reason"]))
@@ -122,9 +123,9 @@ def controller_away_in_a_round(stage: Stage) -> None:
 def controller_away_as_it_is_put_back(stage: Stage) -> None:
     """slurmctld is away as the steward puts itself back, until its job's limit is over."""
     stage.start(place=f"{stage.elsewhere} -t 1")
-    stage.stall("scontrol")
+    stage.stall("scontrol-requeue")
     with away(stage, "slurmctld"):
-        stage.take("stall.scontrol")
+        stage.take("stall.scontrol-requeue")
         time.sleep(90)
     stage.goes_on(time.time())
 

@@ -187,6 +187,20 @@ def test_the_requeue_does_not_end_the_script_before_the_update(stage: Stage) -> 
 
 
 @pytest.mark.parametrize(
+    ("cause", "ends"),
+    [("", True), ("DUE TO SIGNAL Terminated ", True), ("DUE TO JOB REQUEUE ", False),
+     ("DUE TO TIME LIMIT ", False), ("DUE TO PREEMPTION ", False)],
+)  # fmt: skip
+def test_a_cancel_just_before_the_requeue_is_not_lost(cause: str, ends: bool, stage: Stage) -> None:
+    """Slurm would put the job back. Its line in the log tells that a person has cancelled it."""
+    told = f"slurmstepd-n1: error: *** JOB 12 ON n1 CANCELLED AT 2026-12-01T03:18:45 {cause}***"
+    stage.play("scancel", '#!/bin/bash\necho "scancel $*" >>"$CALLS"\n')
+    stage.scontrol(requeue=f"echo '{told}' >>{stage.run_dir}/steward/log")
+    assert stage.job(f"wait {LIST}\n").returncode == 0
+    assert stage.calls[-1] == ("scancel 12" if ends else f"update JobId=12 {LIST}")
+
+
+@pytest.mark.parametrize(
     ("said", "tries"),
     [
         ("Requested operation is presently disabled for job 12", 1),
