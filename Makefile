@@ -21,6 +21,7 @@
 # make bench SMALL=1        run each benchmark at a small size, in seconds, to see that it works
 #
 # make scenario SEED=1      play a long unattended run on a cluster of its own (as root; 20 minutes)
+# make scenario SCENARIO_ARGS="--usual-timings --ahead 200"   wait as at a real site, behind others
 # make scenario-faults      play the faults of a steward on a cluster of its own (as root; 25 minutes)
 # make scenario-faults CASES="killed python-away"
 
@@ -81,7 +82,7 @@ bench: $(READY)
 	  $(BIN)/python -m benchmarks $(if $(SMALL),--small) $(ONLY)
 
 scenario: $(READY)
-	$(BIN)/python -m tests.scenarios.unattended $(CLUSTER)-scenario --seed $(SEED) --slices $(SLICES)
+	$(BIN)/python -m tests.scenarios.unattended $(CLUSTER)-scenario --seed $(SEED) --slices $(SLICES) $(SCENARIO_ARGS)
 
 scenario-faults: $(READY)
 	$(BIN)/python -m tests.scenarios.steward_faults $(CLUSTER)-faults $(CASES)

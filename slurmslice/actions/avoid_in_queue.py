@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from slurmslice.engines.protocol import SubmitRequest
 from slurmslice.errors import (
@@ -40,6 +40,28 @@ def avoid_in_queue(run: Run) -> tuple[Note, ...]:
     return tuple(note for note in notes if note)
 
 
+def exclude_in_queue(run: Run, nodes: str) -> tuple[Note, ...]:
+    """Let what waits in the queue avoid nodes that a person names now, beside all others.
+
+    Args:
+        run: the run, after a poll.
+        nodes: the nodes as ``--exclude`` has them.
+
+    Returns:
+        a note on each array with pending tasks; none if such arrays may not be changed, or the
+        nodes are in a file, which only sbatch reads.
+
+    Raises:
+        NoAnswerError: the engine did not answer.
+    """
+    if run.engine.runs_in_process or "/" in nodes or not run.site.update_pending:
+        return ()
+    waiting = [one for one in run.submissions_in_flight() if _pending_indices(run, one)]
+    return tuple(
+        _note(one, [nodes], _change(run, one, [nodes], (), must_know=False)) for one in waiting
+    )
+
+
 def _changed(run: Run) -> Iterator[tuple[Submission, tuple[str, ...]]]:
     """Iterate over the arrays to update, each with the nodes to avoid beside its options."""
     nodes = run.journal_state.nodes
@@ -62,27 +84,68 @@ def _pending_indices(run: Run, submission: Submission) -> list[int]:
 def _update(run: Run, submission: Submission, nodes: Sequence[str]) -> Note | None:
     """Update an array, and record the result. The caller holds the lock."""
     before = {node for node in submission.avoids.split(",") if node}
-    add = [node for node in nodes if node not in before]
-    refusal = ""
     try:
-        if add:
-            run.engine.test_submission(_one_task(run, submission, nodes))
-        run.engine.avoid_nodes(job_identity(run, submission), add, before.difference(nodes))
+        refusal = _change(run, submission, nodes, before)
     except (NoAnswerError, SubmitLimitError):
         return None
-    except (EngineError, BadInputError) as why:
-        refusal = why.message
     run.decide(QueueAvoids(submission.number, ",".join(nodes), run.clock(), refusal))
+    return _note(submission, nodes, refusal)
+
+
+def _change(
+    run: Run,
+    submission: Submission,
+    nodes: Sequence[str],
+    before: Collection[str],
+    *,
+    must_know: bool = True,
+) -> str:
+    """Let the pending tasks of an array avoid these nodes, in place of those before.
+
+    Args:
+        run: the run.
+        submission: the array.
+        nodes: the nodes to avoid.
+        before: those of the last update.
+        must_know: change nothing if the queue is full, so that sbatch cannot tell if they could run
+            elsewhere.
+
+    Returns:
+        the reason of a refusal; empty if they avoid them now.
+
+    Raises:
+        NoAnswerError, SubmitLimitError: it is not known if they could run elsewhere, or if Slurm
+            has got the update.
+    """
+    add = [node for node in nodes if node not in before]
+    try:
+        if add:
+            _test(run, submission, nodes, must_know=must_know)
+        run.engine.avoid_nodes(job_identity(run, submission), add, set(before).difference(nodes))
+    except (NoAnswerError, SubmitLimitError):
+        raise
+    except (EngineError, BadInputError) as why:
+        return why.message
+    return ""
+
+
+def _test(run: Run, submission: Submission, nodes: Sequence[str], *, must_know: bool) -> None:
+    """Test if a task of an array can run without these nodes. Errors as ``test_submission``."""
+    try:
+        run.engine.test_submission(_one_task(run, submission, nodes))
+    except SubmitLimitError:
+        if must_know:
+            raise
+
+
+def _note(submission: Submission, nodes: Sequence[str], refusal: str) -> Note:
+    what = f"The slices in the queue as job {submission.job}"
     fields = {"job": submission.job, "nodes": list(nodes)}
     if refusal:
-        message = (
-            f"The slices in the queue as job {submission.job} may still start on "
-            f"{', '.join(add or before)}: {refusal}"
-        )
+        message = f"{what} keep the nodes that they may use: {refusal}"
         return Note("queue-not-changed", message, {**fields, "reason": refusal})
     avoids = f"avoid {', '.join(nodes)}" if nodes else "avoid no suspected node"
-    message = f"The slices in the queue as job {submission.job} now {avoids} too."
-    return Note("queue-avoids-nodes", message, fields)
+    return Note("queue-avoids-nodes", f"{what} now {avoids} too.", fields)
 
 
 def _one_task(run: Run, submission: Submission, nodes: Sequence[str]) -> SubmitRequest:

@@ -330,7 +330,8 @@ class Engine(Protocol):
     def avoid_nodes(self, job: JobIdentity, add: Collection[str], remove: Collection[str]) -> None:
         """Let the tasks of an array that have not started avoid more nodes, or some no longer.
 
-        They avoid all other nodes that they avoided before.
+        They avoid all other nodes that they avoided before. A word to add may be a list, as
+        ``--exclude`` has it.
 
         Raises:
             NoAnswerError: the engine did not answer, so nothing is known.

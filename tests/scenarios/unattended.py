@@ -3,6 +3,9 @@
 ``python -m tests.scenarios.unattended FOLDER --seed 1``. A seed deals the kinds of slices. The
 judge is not slurmslice: the slices' own start and end lines, sacct, Slurm's mail program and the
 process table. It prints a table, and exits 1 if something is not as it must be.
+
+``--usual-timings`` lets a requeued job wait for two minutes, the default of Slurm. ``--ahead 200``
+submits so many tasks of another user first, half a minute each.
 """
 
 from __future__ import annotations
@@ -134,6 +137,15 @@ def start(site: Site, folder: Path, kinds: Mapping[str, str], sick: str) -> str:
     return str(noted(begun.stderr, "steward-submitted")[0]["job"])
 
 
+def submit_ahead(cluster: Cluster, tasks: int) -> None:
+    """Submit tasks of another user, which are before the run in the queue."""
+    if tasks:
+        words = ("sbatch", "-a", f"0-{tasks - 1}", "--mem", "100M", "-o", "/dev/null")
+        done = cluster.run([*words, "--wrap", "sleep 30"], user="root")
+        if done.returncode:
+            sys.exit(done.stderr)
+
+
 def wait(condition: Callable[[], bool], what: str) -> None:
     """Wait for a condition, until the deadline of the scenario."""
     deadline = time.monotonic() + DEADLINE_S
@@ -143,13 +155,13 @@ def wait(condition: Callable[[], bool], what: str) -> None:
         time.sleep(2)
 
 
-def kill_node(cluster: Cluster, folder: Path, sick: str) -> str:
+def kill_node(cluster: Cluster, folder: Path, sick: str, slices: int) -> str:
     """Kill a node on which slices run, in the middle of the run; return it."""
 
     def busy() -> list[str]:
         return [node for node in cluster.nodes if node != sick and cgroups.job_pids(node)]
 
-    wait(lambda: len(witness(folder)) > 100 and bool(busy()), "the middle of the run")
+    wait(lambda: len(witness(folder)) > slices // 3 and bool(busy()), "the middle of the run")
     node = busy()[-1]
     cluster.kill(node)
     processes.kill(cgroups.job_pids(node), f"the jobs of {node}")
@@ -267,12 +279,16 @@ def main() -> int:
     parser.add_argument("folder", help="the folder of the cluster")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--slices", type=int, default=300)
+    parser.add_argument("--usual-timings", action="store_true")
+    parser.add_argument("--ahead", type=int, default=0, metavar="TASKS")
     wish = parser.parse_args()
-    cluster = Cluster(wish.folder, Settings(nodes=6), say=lambda text: print(text, flush=True))
+    settings = Settings(nodes=6, min_job_age=300, requeue_wait=120 if wish.usual_timings else 20)
+    cluster = Cluster(wish.folder, settings, say=lambda text: print(text, flush=True))
     cluster.up()
     try:
         site = Site(install(cluster, wish.folder), cluster.layout.home, cluster.run, cluster)
         with empty_folder(site) as folder:
+            submit_ahead(cluster, wish.ahead)
             return play(site, cluster, folder, deal(wish.slices, wish.seed))
     finally:
         cluster.down()
@@ -284,7 +300,7 @@ def play(site: Site, cluster: Cluster, folder: Path, kinds: Mapping[str, str]) -
     began = time.time()
     steward = start(site, folder, kinds, sick)
     watch = Watch(pwd.getpwnam(cluster.user).pw_uid, cluster.layout.folder)
-    dead = kill_node(cluster, folder, sick)
+    dead = kill_node(cluster, folder, sick, len(kinds))
     print(f"{sick} is sick; {dead} was killed after {time.time() - began:.0f} s", flush=True)
     wait(lambda: bool(events(folder, "x", "steward_ended")), "the end of the steward")
     watch.stop()  # it would see this squeue too

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from slurmslice.actions.after_run import NO_RUN, wait_no_longer
+from slurmslice.actions.avoid_in_queue import exclude_in_queue
 from slurmslice.actions.canary import end_canary
 from slurmslice.actions.open_run import open_run
 from slurmslice.actions.submit import choose_waiting, find_requeued_before
@@ -13,7 +14,7 @@ from slurmslice.cli.options.command_words import guess_mistake
 from slurmslice.cli.options.new_run_inputs import NewRunOptions
 from slurmslice.cli.options.new_run_options import first_typed
 from slurmslice.cli.options.parameters import is_typed
-from slurmslice.cli.output.console import emit_note
+from slurmslice.cli.output.console import emit_note, print_note
 from slurmslice.cli.output.refresh import refresh
 from slurmslice.cli.output.submissions import checked_plan
 from slurmslice.errors import BadInputError
@@ -77,6 +78,8 @@ def _check_waiting(run: Run, changes: ResourceRequest) -> None:
     state_counts = run.statuses.state_counts()
     queued = state_counts.get(State.PENDING, 0) + state_counts.get(State.SUBMITTED, 0)
     again = f"slurmslice cancel {name}, then slurmslice resubmit {name} --state CANCELLED {options}"
+    if _exclude_in_queue(run, changes):
+        return
     if not state_counts.get(State.WAITING):
         failed = f"For failed slices: slurmslice resubmit {name} {options}"
         raise BadInputError(
@@ -92,6 +95,20 @@ def _check_waiting(run: Run, changes: ResourceRequest) -> None:
             f"them too: {again}",
             slices=queued, command=again,
         )  # fmt: skip
+
+
+def _exclude_in_queue(run: Run, changes: ResourceRequest) -> bool:
+    """Let the slices in the queue avoid the nodes of ``--exclude``; False if more was typed."""
+    if "exclude" not in changes:
+        return False
+    if run.directory.read_only:
+        message = f"Would ask Slurm to keep the slices in the queue off {changes['exclude']} too."
+        emit_note("would-change-queue", message, nodes=changes["exclude"])
+        return len(changes) == 1
+    notes = exclude_in_queue(run, changes["exclude"])
+    for found in notes:
+        print_note(found)
+    return bool(notes) and len(changes) == 1
 
 
 def go_on_without_canary(run: Run, options: NewRunOptions) -> None:

@@ -23,6 +23,7 @@ def avoid_nodes(
         NoAnswerError, EngineError: as ``Engine.avoid_nodes``.
     """
     before = _avoided_by_tasks(slurm, job)
+    add = frozenset[str]().union(*(_expanded(slurm, nodes) for nodes in add))
     kept = frozenset[str]().union(*before) - set(remove)
     if all(nodes == kept.union(add) for nodes in before):
         return

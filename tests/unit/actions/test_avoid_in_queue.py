@@ -147,3 +147,38 @@ def test_the_site_and_a_person_who_chose_nodes_forbid_it(
     site.write_text("")
     typed("tick", "x")
     assert len(engine.avoided) == 1
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_a_person_names_nodes_for_what_waits(full: bool, typed: Typed, engine: FakeEngine) -> None:
+    """``run RUN --exclude`` reaches the queue, although no slice waits outside it."""
+    if full:
+        engine.test_submission = _full  # type: ignore[method-assign]
+    typed("run", "x", "--exclude", "n7,m[1-2]", "--dry-run")
+    assert typed.noted("would-change-queue") == [{"nodes": "n7,m[1-2]"}]
+    assert engine.avoided == []
+    typed("run", "x", "--exclude", "n7,m[1-2]")
+    assert engine.avoided[0] == ("100", ("n7,m[1-2]",), ())
+    assert typed.noted("queue-avoids-nodes")[0]["nodes"] == ["n7,m[1-2]"]
+    assert len(engine.jobs) == 1
+
+
+def _full(order: SubmitRequest) -> str:
+    raise SubmitLimitError("AssocMaxSubmitJobLimit")
+
+
+def test_a_persons_nodes_that_slurm_refuses_are_told(typed: Typed, engine: FakeEngine) -> None:
+    """And other options typed with them do not reach the queue."""
+    refuse(engine, EngineError("denied", code="slurm-error"))
+    typed("run", "x", "--exclude", "n7")
+    assert typed.noted("queue-not-changed")[0]["reason"] == "denied"
+    typed("run", "x", "--exclude", "n7", "--mem", "8G")
+    assert (typed.code, typed.error) == (2, "nothing-waits")
+
+
+@pytest.mark.parametrize("nodes", ["/home/ada/nodes", "./nodes"])
+def test_a_file_of_nodes_is_for_sbatch_alone(nodes: str, typed: Typed, engine: FakeEngine) -> None:
+    """scontrol reads none."""
+    typed("run", "x", "--exclude", nodes)
+    assert (typed.code, typed.error) == (2, "nothing-waits")
+    assert engine.avoided == []

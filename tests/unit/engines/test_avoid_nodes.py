@@ -58,6 +58,14 @@ def test_the_list_of_the_job_is_kept(slurm: SlurmEngine, tmp_path: Path) -> None
     assert updates(tmp_path) == ["update JobId=7 ExcNodeList=n1,n3"]
 
 
+def test_a_list_is_added_as_it_is_typed(slurm: SlurmEngine, tmp_path: Path) -> None:
+    """scontrol expands it, so that the answer of the queue can be compared."""
+    queue(tmp_path, "n9", "n1,n2,n9")
+    control(tmp_path, 0)
+    slurm.avoid_nodes(JOB, ["n[1-2]"], [])
+    assert updates(tmp_path) == ["update JobId=7 ExcNodeList=n1,n2,n9"]
+
+
 def test_an_exit_code_of_1_is_judged_by_the_queue(slurm: SlurmEngine, tmp_path: Path) -> None:
     """Slurm has changed what waits, and complains about what runs."""
     queue(tmp_path, "", "n3")
