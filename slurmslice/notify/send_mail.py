@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import getpass
 import os
 import shutil
 import smtplib
@@ -19,6 +18,7 @@ from slurmslice.run.site_rules import MAIL_WAYS
 from slurmslice.settings.mail_settings import MailSettings
 from slurmslice.system.deadline import raise_after
 from slurmslice.system.process import run_program
+from slurmslice.system.users import user_name
 
 _TIMEOUT_S = 30.0
 _CONVERSATION_S = 60.0
@@ -84,7 +84,7 @@ def no_way_error(allowed: Collection[str]) -> MailError:
 def _compose(message: EndMessage, to: str, settings: MailSettings) -> EmailMessage:
     mail = EmailMessage()
     mail["Subject"] = message.subject
-    mail["From"] = settings.sender or f"{getpass.getuser()}@{socket.getfqdn()}"
+    mail["From"] = settings.sender or f"{user_name(os.getuid())}@{socket.getfqdn()}"
     mail["To"] = to
     mail["Date"] = formatdate(localtime=True)
     mail["Message-ID"] = make_msgid()

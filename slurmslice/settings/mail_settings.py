@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import stat
 import tomllib
 from collections.abc import Mapping
@@ -54,7 +55,7 @@ class MailSettings:
             if done.returncode != 0 or not done.stdout.strip():
                 raise _no_password(f"{self.password_command[0]} printed none")
             return done.stdout.splitlines()[0]
-        path = Path(self.password_file).expanduser()
+        path = Path(os.path.expanduser(self.password_file))
         try:
             if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
                 raise _no_password(f"others may read {path}; type chmod 600 {path}")

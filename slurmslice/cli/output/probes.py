@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import shutil
 
@@ -13,6 +12,7 @@ from slurmslice.engines.protocol import Engine
 from slurmslice.errors import BadInputError, SlurmsliceError
 from slurmslice.run.steward_record import TABLES
 from slurmslice.sbatch.resource_request import NO_REQUEST, ResourceRequest
+from slurmslice.system.users import user_name
 
 _PROBE_OPTIONS = {"account", "partition", "qos", "reservation", "constraint"}
 
@@ -139,7 +139,7 @@ def _print_slurm_way(to: str, *, smtp: bool, allowed: bool, by_job: bool) -> Non
 
 def address(request: ResourceRequest) -> str:
     """Return the typed address, else the person's own name on this machine."""
-    return request.get("mail-user") or getpass.getuser()
+    return request.get("mail-user") or user_name(os.getuid())
 
 
 def without_mail(request: ResourceRequest) -> ResourceRequest:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
+from slurmslice.cli.output.probes import address
 from slurmslice.errors import BadInputError, MailError
 from slurmslice.notify.address import check_address
 from slurmslice.notify.end_message import EndMessage
 from slurmslice.notify.send_mail import mail_way, send_mail
+from slurmslice.sbatch.resource_request import NO_REQUEST
 from slurmslice.settings.mail_settings import MailSettings, parse_mail_table, read_mail_settings
 from slurmslice.settings.settings_file import KnownKeys
 from slurmslice.settings.toml_reader import parse_settings
+from slurmslice.system.users import user_name
 from tests.support.mail_server import MailServer, make_certificate
 
 MESSAGE = EndMessage("x: 2 of 3 done, 1 failed", "Failures:\n  1  exit:3: <b>é\udcff\n.\nend\n")
@@ -135,6 +140,32 @@ def test_sendmail_is_used_without_a_server(sendmail: Path) -> None:
     with pytest.raises(MailError) as refused:
         send_mail(MESSAGE, "ada@lab", MailSettings())
     assert "no space" in refused.value.message
+
+
+@pytest.fixture
+def nameless(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """This machine does not know the user: a container, or its directory of users is away."""
+
+    def unknown(uid: int) -> NoReturn:
+        raise KeyError(f"getpwuid(): uid not found: {uid}")
+
+    monkeypatch.setattr("pwd.getpwuid", unknown)
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    user_name.cache_clear()
+    yield
+    user_name.cache_clear()
+
+
+@pytest.mark.usefixtures("nameless")
+def test_a_user_without_a_name_gets_mail(sendmail: Path) -> None:
+    """The number is the sender. A password under ``~`` cannot be had, which is told."""
+    send_mail(MESSAGE, "ada@lab", MailSettings())
+    assert f"From: {os.getuid()}@" in (sendmail / "mail").read_text()
+    with pytest.raises(BadInputError) as refused:
+        MailSettings(password_file="~/password").password()
+    assert refused.value.code == "no-password"
+    assert address(NO_REQUEST) == str(os.getuid())
 
 
 def test_a_machine_may_have_no_way(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
