@@ -187,7 +187,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Put the tests' files into memory, and restore the default signals for their programs.
 
     Tests make and remove a million small files. On a disk that takes a quarter of their CPU time,
-    and they wait for it as long as they work. pytest(1) describes ``PYTEST_DEBUG_TEMPROOT``.
+    and they wait for it as long as they work. pytest reads ``PYTEST_DEBUG_TEMPROOT``.
     """
     if _has_room(MEMORY):
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(MEMORY))
