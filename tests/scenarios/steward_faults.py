@@ -165,10 +165,7 @@ def killed(stage: Stage) -> None:
 
 def judge_mails(stage: Stage, *expected: str) -> None:
     """Judge the subjects of the mails that Slurm has sent about the run."""
-    cluster = stage.site.cluster
-    assert cluster is not None
-    lines = cluster.layout.mails.read_text().splitlines()
-    own = [line for line in lines if f"Name={stage.name}" in line]
+    own = [line for line in stage.mails() if f"Name={stage.name}" in line]
     good = len(own) == len(expected) and all(map(str.__contains__, own, expected))
     stage.true("mails", own, good)
 
