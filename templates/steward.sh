@@ -97,6 +97,12 @@ was_cancelled() {
   [[ $last =~ JOB\ $job\ ON\ .*\ CANCELLED\ AT\ [^\ ]+\ (DUE\ TO\ SIGNAL\ .*)?\*\*\*$ ]]
 }
 
+# Tells a refusal from a controller that is away: scontrol has many words for that ("Unexpected
+# message received" on 22.05).
+controller_answers() {
+  squeue --noheader --jobs="$job" >/dev/null 2>&1
+}
+
 # Puts this job back. The requeue ends this script, so TERM is ignored until the update is made. A
 # controller that is away is asked again. Any other refusal is one of the site: another job follows.
 put_back() {
@@ -113,16 +119,15 @@ put_back() {
     fi
     trap - TERM
     say "This job could not be put back: $said"
-    case $said in
-      *disabled*) break ;;
-      *"Unable to contact"* | *"timed out"* | *"onnection"* | *"Zero Bytes"*) ;;
-      *) ((refusals += 1)) ;;
-    esac
+    [[ $said != *disabled* ]] || break
+    ! controller_answers || ((refusals += 1))
     sleep "$again_s"
   done
   say "Another job is submitted instead, and goes on."
-  for _ in 1 2 3 4 5; do
+  refusals=0
+  while ((refusals < 5)); do
     ! slurmslice steward "$run" "$token" "$job" --chain || exit 0
+    ! controller_answers || ((refusals += 1))
     sleep "$((6 * again_s))"
   done
   say "Nobody follows the run any more. To go on: slurmslice run $run --unattended"

@@ -50,6 +50,7 @@ class Stage:
         slices: the number of slices.
         lines: what was judged.
         steward: the job of the first steward.
+        mails_before: the number of mails that the cluster had sent before.
         began: the start of the case, for sacct.
     """
 
@@ -60,6 +61,7 @@ class Stage:
     slices: int = 6
     lines: list[Line] = field(default_factory=list)
     steward: str = ""
+    mails_before: int = 0
     began: str = field(default_factory=lambda: time.strftime("%Y-%m-%dT%H:%M:%S"))
 
     # -- play --------------------------------------------------------------------------------
@@ -79,6 +81,7 @@ class Stage:
             place: the options of the steward's job.
             minutes: the time limit of a slice.
         """
+        self.mails_before = len(self.mails())
         for program in ("squeue", "scontrol", "sacct"):
             text = STALLS.format(folder=self.folder, name=program, path=self.site.path)
             write(self.site, self.folder / program, text)
@@ -146,6 +149,12 @@ class Stage:
         path = self.folder / "slurmslice-runs" / self.name / "steward" / "log"
         return path.read_text() if path.exists() else ""
 
+    def mails(self) -> list[str]:
+        """List the mails that the cluster has sent, of all runs; later ones last."""
+        path = self.site.cluster.layout.mails if self.site.cluster else Path("/nonexistent")
+        lines = path.read_text().splitlines() if path.exists() else []
+        return lines[self.mails_before :]
+
     @property
     def told(self) -> dict[str, Any]:
         """What ``status`` tells of the steward."""
@@ -172,14 +181,9 @@ class Stage:
         rows = [line.split("|") for line in self.do(*words).stdout.splitlines()]
         return [state.split()[0] for name, _, state in rows if self._is_own(name, stewards)]
 
-    def steward_states(self) -> list[str]:
-        """List the states of the first steward's job in accounting, the newest last."""
-        words = ("sacct", "-D", "-X", "-n", "-P", "-o", "State", "-j", self.steward)
-        return [line.split()[0] for line in self.do(*words).stdout.splitlines()]
-
     def _is_own(self, name: str, stewards: bool) -> bool:
-        end = "-steward" if stewards else ""
-        return re.fullmatch(rf"{re.escape(self.name)}-[a-z0-9]+{end}", name) is not None
+        end = "(-[a-z0-9]+-steward|: .*)" if stewards else "-[a-z0-9]+"  # a mail's name at its end
+        return re.fullmatch(re.escape(self.name) + end, name) is not None
 
     def script_pid(self, job: str) -> int:
         """Return the process of the batch script of a job; 0 if there is none."""
@@ -208,6 +212,7 @@ class Stage:
         self.true("repaired", f"{time.time() - since:.0f} s after the fault", True)
         self.put("go")
         self.ends(self.slices + 1)
+        self.equal("the end of the steward in sacct", "COMPLETED", self.attempts(stewards=True)[-1])
 
     def ends(self, attempts: int, *, done: int | None = None) -> None:
         """Judge the end of the run: nothing is in the queue, and each slice was done once."""

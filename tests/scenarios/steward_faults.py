@@ -11,15 +11,20 @@ import os
 import signal
 import sys
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.scenarios.fault_judges import (
+    judge_causes,
+    judge_mails,
+    judge_next_look,
+    judge_stop,
+)
 from tests.scenarios.fault_stage import FAILS_ONCE, Stage
 from tests.support.site import Site, empty_folder, events, install, witnessed, write
-from tests.support.slurm_cluster import Cluster, Settings
+from tests.support.slurm_cluster import Cluster, Settings, cgroups, processes
 
 DOOMED = "PartitionName=doomed PriorityTier=1 PreemptMode=CANCEL Nodes=ALL State=UP"
 SITE_FILE = "/etc/slurmslice.toml"
@@ -49,22 +54,6 @@ def cancelled_as_it_is_put_back(stage: Stage) -> None:
     stage.do("scancel", stage.steward)
     stage.take("stall.scontrol-requeue")
     judge_stop(stage, "CANCELLED", attempts=stage.slices + 1)
-
-
-def judge_stop(stage: Stage, reason: str, *, attempts: int = 0) -> None:
-    """Judge that nothing is repaired any more, that it is told, and that the line to type helps."""
-    attempts = attempts or stage.slices
-    time.sleep(30)  # longer than Slurm waits before a job that was put back
-    stage.until(lambda: not stage.jobs(stewards=True), "the end of the steward")
-    stage.fail()
-    stage.until(lambda: len(stage.jobs()) == stage.slices - 1, "the end of slice 0")
-    stage.equal("tasks in sacct without a steward", attempts, len(stage.attempts()))
-    stage.equal("in flight goes on", stage.slices - 1, len(stage.jobs()))
-    told = stage.told
-    stage.equal("told", ("gone", reason), (told["state"], told["reason"]))
-    stage.true("the line to type", "--unattended", "--unattended" in stage.said())
-    stage.equal("the line again", 0, stage.unattended())
-    stage.goes_on(time.time())
 
 
 def timed_out(stage: Stage) -> None:
@@ -163,14 +152,21 @@ def killed(stage: Stage) -> None:
     judge_mails(stage, "steward Failed", "all 6 done Ended")
 
 
-def judge_mails(stage: Stage, *expected: str) -> None:
-    """Judge the subjects of the mails that Slurm has sent about the run."""
+def node_killed(stage: Stage) -> None:
+    """The node of a steward that works dies: Slurm starts its job on another one."""
     cluster = stage.site.cluster
     assert cluster is not None
-    lines = cluster.layout.mails.read_text().splitlines()
-    own = [line for line in lines if f"Name={stage.name}" in line]
-    good = len(own) == len(expected) and all(map(str.__contains__, own, expected))
-    stage.true("mails", own, good)
+    stage.start(place=f"-x {','.join(set(cluster.nodes) - set(stage.reserved))}")
+    stage.stall("squeue")
+    node = stage.do("squeue", "-h", "-o", "%N", "-j", stage.steward).stdout.strip()
+    cluster.kill(node)
+    processes.kill(cgroups.job_pids(node), f"the jobs of {node}")
+    try:
+        stage.take("stall.squeue")
+        stage.goes_on(time.time())
+    finally:
+        cluster.start(node)
+        cluster.wait_for_nodes()
 
 
 def python_away(stage: Stage) -> None:
@@ -238,14 +234,6 @@ def all_out_of_memory(stage: Stage) -> None:
     judge_causes(stage, "OUT_OF_MEMORY")
 
 
-def judge_causes(stage: Stage, cause: str) -> None:
-    """Judge that each slice has failed once with this cause, and that no one was left."""
-    states = Counter(stage.attempts())
-    stage.equal("in sacct", {cause: stage.slices, "COMPLETED": stage.slices}, dict(states))
-    told = stage.site.status(stage.folder, stage.name)
-    stage.equal("told", {"COMPLETED": stage.slices}, told["counts"])
-
-
 def started_twice(stage: Stage) -> None:
     """The person types the line twice at once, and submits the steward's script by hand."""
     stage.start()
@@ -265,28 +253,17 @@ def started_twice(stage: Stage) -> None:
     stage.goes_on(time.time())
 
 
-def judge_next_look(stage: Stage) -> None:
-    """Judge that ``status`` tells when the steward looks next, as Slurm does."""
-    stage.until(lambda: "PENDING" in "".join(stage.jobs(stewards=True)), "a steward that waits")
-    (job,) = stage.jobs(stewards=True)
-    told, start = stage.told, job.split()[2]
-    stage.equal("told", "waits", told["state"])
-    if start != "N/A":
-        at = time.mktime(time.strptime(start, "%Y-%m-%dT%H:%M:%S"))
-        seen = told["not_before"] or 0
-        stage.true(f"it looks next, as told (Slurm: {start})", seen, abs(seen - at) < 60)
-
-
 CASES: dict[str, Callable[[Stage], None]] = {
     case.__name__.replace("_", "-"): case for case in (
         cancelled, cancelled_in_a_round, cancelled_as_it_is_put_back, timed_out,
         preempted_requeue, preempted_cancel,
         controller_away_between_rounds, controller_away_in_a_round,
-        controller_away_as_it_is_put_back, database_away, killed, python_away, site_off, edited,
+        controller_away_as_it_is_put_back, database_away, killed, node_killed, python_away,
+        site_off, edited,
         all_time_out, all_out_of_memory, started_twice,
     )
 }  # fmt: skip
-ALONE = {name for name in CASES if "away" in name or name.startswith("site")} - {"python-away"}
+ALONE = {name for name in CASES if name.startswith(("controller", "database", "node", "site"))}
 """The cases that disturb the whole cluster: each is played alone."""
 
 

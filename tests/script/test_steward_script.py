@@ -87,6 +87,7 @@ def stage(tmp_path: Path) -> Stage:
     }  # fmt: skip
     found = Stage(tmp_path, env)
     found.scontrol()
+    found.play("squeue", "#!/bin/bash\nexit 0\n")
     return found
 
 
@@ -219,15 +220,29 @@ def test_where_no_job_may_be_put_back_the_next_one_follows(
     assert not [call for call in stage.calls if call.startswith("update")]
 
 
-def test_a_controller_that_is_away_is_asked_again(stage: Stage) -> None:
-    """It has refused nothing, so no other job is submitted."""
+@pytest.mark.parametrize(
+    "said",
+    ["Unable to contact slurm controller (connect failure)",
+     "Unexpected message received for job 12", "Protocol authentication error", ""],
+)  # fmt: skip
+def test_a_controller_that_is_away_is_asked_again(said: str, stage: Stage) -> None:
+    """It has refused nothing, so no other job is submitted. squeue tells it, in whatever words."""
+    stage.play("squeue", "#!/bin/bash\nexit 1\n")
     stage.scontrol(
-        requeue='[[ $(grep -c requeue "$CALLS") = 6 ]] || '
-        '{ echo "Unable to contact slurm controller (connect failure)" >&2; exit 1; }'
+        requeue=f'[[ $(grep -c requeue "$CALLS") = 6 ]] || {{ echo "{said}" >&2; exit 1; }}'
     )
     assert stage.job(f"wait {LIST}\n").returncode == 0
     assert stage.calls[-1] == f"update JobId=12 {LIST}"
     assert not [call for call in stage.calls if "--chain" in call]
+
+
+def test_the_next_job_is_submitted_when_the_controller_is_back(stage: Stage) -> None:
+    """However often that is tried without an answer."""
+    stage.play("squeue", "#!/bin/bash\nexit 1\n")
+    stage.scontrol(requeue='echo "disabled" >&2; exit 1')
+    chained = '#!/bin/bash\necho "$*" >>"$CALLS"\n[[ $(grep -c -- --chain "$CALLS") = 8 ]]\n'
+    assert stage.job("", python=str(stage.play("python", chained))).returncode == 0
+    assert "--chain" in stage.calls[-1]
 
 
 def test_where_nothing_can_follow_the_last_words_have_the_lines_to_type(stage: Stage) -> None:
