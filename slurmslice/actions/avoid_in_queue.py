@@ -32,7 +32,7 @@ def avoid_in_queue(run: Run) -> tuple[Note, ...]:
     """
     if run.engine.runs_in_process or run.site.fault or not run.site.update_pending:
         return ()
-    if not any(True for _ in _changed(run)):
+    if run.directory.read_only or not any(True for _ in _changed(run)):
         return ()
     with run.directory.lock("run"):
         run.reload()

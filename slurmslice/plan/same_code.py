@@ -79,7 +79,7 @@ def _words(run: Run, script: RunScript) -> Iterator[str]:
 
 def _digest_of(path: str) -> str:
     """Return the digest of a file of code; empty if there is none, or it is no code."""
-    if path.startswith(("/dev/", "/proc/")):  # streams of this process
+    if path.startswith(("/dev/fd/", "/dev/std", "/proc/")):  # streams of this process
         return ""
     try:
         found = os.stat(path)

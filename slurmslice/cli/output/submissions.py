@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
+from slurmslice.actions.avoid_in_queue import avoid_in_queue
 from slurmslice.actions.cancel import wait_until_cancelled
 from slurmslice.actions.circuit_breaker import reason_to_hold
 from slurmslice.actions.follow import FINISH_ONLY_OPTIONS, record_policy
@@ -67,7 +68,7 @@ def submit_or_show(
         the exit code.
     """
     refresh(run)
-    for note in judge_nodes(run):
+    for note in (*judge_nodes(run), *avoid_in_queue(run)):
         print_note(note)
     if not run.directory.read_only:
         wait_for_doubts_with_note(run)

@@ -149,6 +149,15 @@ def test_the_site_and_a_person_who_chose_nodes_forbid_it(
     assert len(engine.avoided) == 1
 
 
+def test_resubmit_does_it_too(typed: Typed, engine: FakeEngine) -> None:
+    """Nobody may follow the run. A dry run changes nothing."""
+    typed("resubmit", "x", "0", "--dry-run")
+    assert typed.noted("queue-avoids-nodes") == []
+    assert engine.avoided == []
+    typed("resubmit", "x", "0")
+    assert engine.avoided == [("100", ("n3",), ())]
+
+
 @pytest.mark.parametrize("full", [False, True])
 def test_a_person_names_nodes_for_what_waits(full: bool, typed: Typed, engine: FakeEngine) -> None:
     """``run RUN --exclude`` reaches the queue, although no slice waits outside it."""
