@@ -302,12 +302,16 @@ def _rounded(mib: int) -> int:
     return -(-mib // _GIB) * _GIB
 
 
+MOST_FORESEEN = 20
+"""The most steps of a ladder that are foreseen: a person may allow a million attempts."""
+
+
 def foresee(
     policy: RepairPolicy, cause: str, bounds: Bounds
 ) -> Iterator[tuple[Step, Mapping[str, str]] | Left]:
     """Iterate over the steps of a slice that fails again and again by one cause, and their changes.
 
-    The last item is the reason why it is left then.
+    The last item is the reason why it is left then. A longer ladder ends after ``MOST_FORESEEN``.
 
     Args:
         policy: the policy of the run.
@@ -318,7 +322,7 @@ def foresee(
         BadInputError: as ``request_changes``, or the changes do not fit the request.
     """
     had, earlier = bounds.first, list[str]()
-    while True:
+    for _ in range(MOST_FORESEEN):
         step = next_step(policy, cause, earlier)
         if isinstance(step, Left):
             yield step

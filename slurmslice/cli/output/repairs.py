@@ -137,7 +137,7 @@ _NODE = "NODE"
 
 
 def _ladder(policy: RepairPolicy, cause: str, bounds: Bounds) -> str:
-    """Describe a ladder: ``4G → 8G → 16G → 32G, then left``."""
+    """Describe a ladder: ``4G → 8G → 16G → 32G, then left``; of a very long one, the beginning."""
     shown: list[str] = []
     end = ""
     try:
@@ -153,7 +153,8 @@ def _ladder(policy: RepairPolicy, cause: str, bounds: Bounds) -> str:
     counted = ((text, len(list(same))) for text, same in groupby(shown))
     texts = [text if number == 1 else f"{text} ×{number}" for text, number in counted]
     first = _first_value(policy, cause, bounds)
-    return f"{' → '.join([*first, *texts])}, then left"
+    more = f" … up to {policy.max_attempts} attempts" if not end else ""
+    return f"{' → '.join([*first, *texts])}{more}, then left"
 
 
 def _first_value(policy: RepairPolicy, cause: str, bounds: Bounds) -> list[str]:

@@ -592,3 +592,12 @@ def test_a_cause_that_no_rule_names_is_told(
     typed("run", "--dry-run", *LINE, "--cause", "licence=no licence", *options, *COMMAND)
     assert typed.code == 0, typed.stderr
     assert [one["cause"] for one in typed.noted("cause-without-rule")] == named
+
+
+@pytest.mark.parametrize("options", [(), ("--on", "failed=again"), ("--on", "oom=again"),
+                                     ("--on", "exit:1-9=elsewhere")])  # fmt: skip
+def test_any_number_of_attempts_can_be_shown(options: tuple[str, ...], typed: Typed) -> None:
+    """The preview shows the beginning of a ladder; "as often as needed" is typed like this."""
+    typed("run", "--dry-run", *LINE, "--max-attempts", str(10**12), *options, *COMMAND)
+    assert typed.code == 0, typed.stderr
+    assert any(str(10**12) in "".join(one["ladders"]) for one in typed.noted("repair-ladder"))
