@@ -467,7 +467,7 @@ case $1-$tries in
   2-0) exit 75;;
   3-*) exit 7;;
   4-*) exit 75;;
-  5-*) head -c 50M /dev/zero | tail -c 50M >mem-5 & wait $!;;
+  5-*) head -c 50M /dev/zero | tail -c 50M >/dev/null & wait $!;;
 esac
 """
 
