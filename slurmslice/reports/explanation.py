@@ -11,7 +11,7 @@ from pathlib import Path
 from slurmslice.errors import NotAFileError
 from slurmslice.plan.repairs import find_repairs
 from slurmslice.reports.raw_evidence import RawEvidence, ask_sources
-from slurmslice.reports.slice_life import Attempt, SliceLives, ladder_text
+from slurmslice.reports.slice_life import SliceAttempt, SliceLives, ladder_text
 from slurmslice.reports.slice_requests import SliceRequests
 from slurmslice.run.run import Run
 from slurmslice.run.slice_logs import SliceLog
@@ -64,7 +64,7 @@ class Explanation:
     reason: str
     values: dict[str, str]
     command: str
-    attempts: tuple[Attempt, ...]
+    attempts: tuple[SliceAttempt, ...]
     evidence: RawEvidence | None
     log: LogEnd | None
     slurm_lines: tuple[str, ...]
@@ -99,7 +99,7 @@ class Explanation:
         }  # fmt: skip
 
 
-def _attempt_record(one: Attempt) -> dict[str, object]:
+def _attempt_record(one: SliceAttempt) -> dict[str, object]:
     facts = {name: getattr(one.status, name, None) for name in FACT_NAMES}
     return {
         "submission": one.submission.number,

@@ -22,7 +22,7 @@ _NO_REQUEST_OF_A_SLICE = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
+class SliceAttempt:
     """One attempt of a slice.
 
     Attributes:
@@ -53,7 +53,7 @@ class SliceLives:
         self._run = run
         self._past = run.statuses.past_submissions()
 
-    def of(self, row: int) -> list[Attempt]:
+    def of(self, row: int) -> list[SliceAttempt]:
         """Return all attempts of a slice, the oldest first."""
         known = self._run.journal_state.submissions.values()
         accepted = (one for one in known if one.status is SubmissionStatus.SUBMITTED)
@@ -64,20 +64,20 @@ class SliceLives:
         numbers = [*self._past.get(row, ()), self._run.statuses.seen(row).submission]
         return ladder_text(self._attempts(row, dict.fromkeys(filter(None, numbers))))
 
-    def _attempts(self, row: int, numbers: Iterable[int]) -> list[Attempt]:
+    def _attempts(self, row: int, numbers: Iterable[int]) -> list[SliceAttempt]:
         return [self._attempt(row, number) for number in numbers]
 
-    def _attempt(self, row: int, number: int) -> Attempt:
+    def _attempt(self, row: int, number: int) -> SliceAttempt:
         run, submission = self._run, self._run.journal_state.submissions[number]
         newest = run.statuses.seen(row)
         status = newest if newest.submission == number else run.statuses.past(row, number)
         failed = status is not None and status.state.failed
         cause = cause_in(run, status, cause_of(status)) if status and failed else ""
         request = slice_request(submission.intent.options, run.record.packing)
-        return Attempt(submission, request, status, cause)
+        return SliceAttempt(submission, request, status, cause)
 
 
-def ladder_text(attempts: Iterable[Attempt]) -> str:
+def ladder_text(attempts: Iterable[SliceAttempt]) -> str:
     """Return attempts in a line, each with what its request has alone, its end and its node. Pure.
 
     Example: ``2G oom (n3) → 4G oom (n7) → 8G done (n1)``.
@@ -92,7 +92,7 @@ def ladder_text(attempts: Iterable[Attempt]) -> str:
     return " → ".join(_rung(one, varying) for one in known)
 
 
-def _rung(one: Attempt, varying: Iterable[str]) -> str:
+def _rung(one: SliceAttempt, varying: Iterable[str]) -> str:
     values = (_value(name, one.request[name]) for name in varying if name in one.request)
     node = f"({one.status.node})" if one.status and one.status.node else ""
     return " ".join(filter(None, (*values, one.end, node)))

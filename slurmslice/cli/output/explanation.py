@@ -10,7 +10,7 @@ from slurmslice.cli.output.preview import relative_path
 from slurmslice.cli.output.tables import Column, print_table
 from slurmslice.reports.explanation import Explanation
 from slurmslice.reports.measured import cpu_text, elapsed_text, memory_text, mib_text
-from slurmslice.reports.slice_life import Attempt
+from slurmslice.reports.slice_life import SliceAttempt
 from slurmslice.run.run import Run
 from slurmslice.status.reconcile import SliceStatus
 
@@ -59,7 +59,7 @@ def _head(run: Run, found: Explanation) -> Iterator[str]:
         yield f"Repair:   {found.repair}"
 
 
-def _cells(run: Run, number: int, one: Attempt) -> tuple[str, ...]:
+def _cells(run: Run, number: int, one: SliceAttempt) -> tuple[str, ...]:
     status, job = one.status, one.submission.job
     if status is None:
         return (str(number), one.end, job, *[""] * (len(_COLUMNS) - 3))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from slurmslice.reports.slice_life import Attempt, ladder_text
+from slurmslice.reports.slice_life import SliceAttempt, ladder_text
 from slurmslice.run.journal import Intent
 from slurmslice.run.submission import Submission
 from slurmslice.sbatch.resource_request import NO_REQUEST, ResourceRequest
@@ -14,11 +14,11 @@ from slurmslice.status.states import State
 SUBMISSION = Submission(Intent(1, "t", "x", "0", "0", NO_REQUEST, NO_REQUEST, "", "", 0.0))
 
 
-def attempt(state: State | None, node: str = "", cause: str = "", **options: str) -> Attempt:
+def attempt(state: State | None, node: str = "", cause: str = "", **options: str) -> SliceAttempt:
     """Return an attempt with this end and this request."""
     request = ResourceRequest.of((name.replace("_", "-"), value) for name, value in options.items())
     seen = None if state is None else SliceStatus(state, "why", node=node or None)
-    return Attempt(SUBMISSION, request, seen, cause)
+    return SliceAttempt(SUBMISSION, request, seen, cause)
 
 
 @pytest.mark.parametrize(
@@ -52,6 +52,6 @@ def attempt(state: State | None, node: str = "", cause: str = "", **options: str
         ([], ""),
     ],
 )
-def test_a_ladder_has_what_differs(attempts: list[Attempt], text: str) -> None:
+def test_a_ladder_has_what_differs(attempts: list[SliceAttempt], text: str) -> None:
     """Values that all attempts share are left out, and so are options that are no rung."""
     assert ladder_text(attempts) == text
