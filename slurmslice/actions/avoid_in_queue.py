@@ -30,14 +30,17 @@ def avoid_in_queue(run: Run) -> tuple[Note, ...]:
     Raises:
         LockedError: another process holds the lock for too long.
     """
-    if run.engine.runs_in_process or run.site.fault or not run.site.update_pending:
-        return ()
     if run.directory.read_only or not any(True for _ in _changed(run)):
         return ()
     with run.directory.lock("run"):
         run.reload()
         notes = [_update(run, one, nodes) for one, nodes in list(_changed(run))]
     return tuple(note for note in notes if note)
+
+
+def foresee_updates(run: Run) -> tuple[Note, ...]:
+    """Return a note on each array that ``avoid_in_queue`` would update. The run is only read."""
+    return tuple(_foreseen(one, nodes) for one, nodes in _changed(run))
 
 
 def exclude_in_queue(run: Run, nodes: str) -> tuple[Note, ...]:
@@ -64,6 +67,8 @@ def exclude_in_queue(run: Run, nodes: str) -> tuple[Note, ...]:
 
 def _changed(run: Run) -> Iterator[tuple[Submission, tuple[str, ...]]]:
     """Iterate over the arrays to update, each with the nodes to avoid beside its options."""
+    if run.engine.runs_in_process or run.site.fault or not run.site.update_pending:
+        return
     nodes = run.journal_state.nodes
     if not (nodes.periods or nodes.released_at):
         return
@@ -138,14 +143,22 @@ def _test(run: Run, submission: Submission, nodes: Sequence[str], *, must_know: 
             raise
 
 
+def _foreseen(submission: Submission, nodes: Sequence[str]) -> Note:
+    message = f"The slices in the queue as job {submission.job} would {_avoid_text(nodes)} too."
+    return Note("would-avoid-nodes", message, {"job": submission.job, "nodes": list(nodes)})
+
+
 def _note(submission: Submission, nodes: Sequence[str], refusal: str) -> Note:
     what = f"The slices in the queue as job {submission.job}"
     fields = {"job": submission.job, "nodes": list(nodes)}
     if refusal:
         message = f"{what} keep the nodes that they may use: {refusal}"
         return Note("queue-not-changed", message, {**fields, "reason": refusal})
-    avoids = f"avoid {', '.join(nodes)}" if nodes else "avoid no suspected node"
-    return Note("queue-avoids-nodes", f"{what} now {avoids} too.", fields)
+    return Note("queue-avoids-nodes", f"{what} now {_avoid_text(nodes)} too.", fields)
+
+
+def _avoid_text(nodes: Sequence[str]) -> str:
+    return f"avoid {', '.join(nodes)}" if nodes else "avoid no suspected node"
 
 
 def _one_task(run: Run, submission: Submission, nodes: Sequence[str]) -> SubmitRequest:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from slurmslice.actions.avoid_in_queue import foresee_updates
 from slurmslice.actions.follow import FollowOptions, judge
 from slurmslice.actions.foresee_step import foresee_step
 from slurmslice.cli.output.console import emit_note, print_note
@@ -26,6 +27,8 @@ def show_step(run: Run, options: FollowOptions, nothing: Callable[[Run], object]
         nothing: prints that nothing would be submitted.
     """
     for found in judge(run, options):
+        print_note(found)
+    for found in foresee_updates(run) if options.submit_from_queue else ():
         print_note(found)
     _show_repairs(run)
     step = foresee_step(run, options)

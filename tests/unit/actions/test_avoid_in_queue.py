@@ -137,11 +137,14 @@ def test_what_was_submitted_without_the_node_needs_no_update(
 def test_the_site_and_a_person_who_chose_nodes_forbid_it(
     typed: Typed, engine: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """``update-pending = false`` turns it off; a dry run changes nothing."""
+    """``update-pending = false`` turns it off; a dry run tells it and changes nothing."""
     typed("tick", "x", "--dry-run")
+    assert typed.noted("would-avoid-nodes") == [{"job": "100", "nodes": ["n3"]}]
     site = tmp_path / "site.toml"
     site.write_text("[site]\nupdate-pending = false\n")
     monkeypatch.setattr(site_rules, "SITE_FILE", site)
+    typed("tick", "x", "--dry-run")
+    assert typed.noted("would-avoid-nodes") == []
     typed("tick", "x")
     assert engine.avoided == []
     site.write_text("")
