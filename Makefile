@@ -22,6 +22,7 @@
 #
 # make scenario SEED=1      play a long unattended run on a cluster of its own (as root; 20 minutes)
 # make scenario SCENARIO_ARGS="--usual-timings --ahead 200"   wait as at a real site, behind others
+# make scenario SCENARIO_ARGS="--release 24.11"   play it on another release of Slurm (Debian)
 # make scenario-faults      play the faults of a steward on a cluster of its own (as root; 25 minutes)
 # make scenario-faults CASES="killed python-away"
 

@@ -5,7 +5,8 @@ judge is not slurmslice: the slices' own start and end lines, sacct, Slurm's mai
 process table. It prints a table, and exits 1 if something is not as it must be.
 
 ``--usual-timings`` lets a requeued job wait for two minutes, the default of Slurm. ``--ahead 200``
-submits so many tasks of another user first, half a minute each.
+submits so many tasks of another user first, half a minute each. ``--release 24.11`` plays it on
+another release of Slurm, whose nodes must be able to run this Python.
 """
 
 from __future__ import annotations
@@ -21,10 +22,11 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from tests.support import versions
 from tests.support.notes import noted
 from tests.support.site import (
     Site,
@@ -36,7 +38,7 @@ from tests.support.site import (
     witnessed,
     write,
 )
-from tests.support.slurm_cluster import Cluster, Settings, cgroups, processes
+from tests.support.slurm_cluster import Cluster, Settings, cgroups, processes, roots
 
 SHARES = {
     "memory": 20,
@@ -282,8 +284,12 @@ def main() -> int:
     parser.add_argument("--slices", type=int, default=300)
     parser.add_argument("--usual-timings", action="store_true")
     parser.add_argument("--ahead", type=int, default=0, metavar="TASKS")
+    parser.add_argument("--release", choices=roots.SUITES, help="of Slurm; else the machine's own")
     wish = parser.parse_args()
     settings = Settings(nodes=6, min_job_age=300, requeue_wait=120 if wish.usual_timings else 20)
+    if wish.release:
+        root = roots.make(wish.release, roots.CACHE, lambda text: print(text, flush=True))
+        settings = replace(settings, root=str(root), user=versions.USER)
     cluster = Cluster(wish.folder, settings, say=lambda text: print(text, flush=True))
     cluster.up()
     try:

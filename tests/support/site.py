@@ -432,8 +432,7 @@ def _install_wheel(cluster: Cluster, wheel: Path, venv: Path) -> None:
 def _base_python(cluster: Cluster) -> str:
     """An interpreter that the ordinary user may run, new enough for slurmslice."""
     enough = "import sys; sys.exit(sys.version_info < (3, 11))"
-    own = os.path.realpath(sys.executable)
-    for python in (own, "/usr/bin/python3"):
+    for python in map(os.path.realpath, (sys.executable, "/usr/bin/python3")):
         try:
             if cluster.run([python, "-c", enough]).returncode == 0:
                 return python

@@ -19,11 +19,11 @@ from tests.support.slurm_cluster import Cluster, ClusterError, Settings, roots
 from tests.support.slurm_cluster.layout import Layout
 from tests.support.slurm_cluster.packages import slurm_version
 
-# Only tests of Slurm. The example's jobs need a Python that these roots do not have.
+# Only tests of Slurm. The example needs no release of its own.
 _WHICH = ("-m", "slurm and not example")
 # From 26.05, Slurm refuses jobs of the user nobody (seen). Each Debian has this user, and no person
 # uses it.
-_USER = "games"
+USER = "games"
 
 
 def _settings(release: str, cache: Path) -> Settings:
@@ -34,7 +34,7 @@ def _settings(release: str, cache: Path) -> Settings:
         own = (0, 0)
     if "{}.{:02}".format(*own) == release:
         return Settings()
-    return Settings(root=str(roots.make(release, cache, _say)), user=_USER)
+    return Settings(root=str(roots.make(release, cache, _say)), user=USER)
 
 
 def _say(text: str) -> None:

@@ -96,7 +96,7 @@ def enter(layout: Layout) -> None:
         raise ClusterError(f"{layout.root} is no root for a cluster: make it first")
     _own_namespace()
     _write_users(layout.root)
-    for shared in (*map(Path, _SHARED), layout.folder):
+    for shared in (*map(Path, _SHARED), layout.folder, *_python()):
         inside = layout.root / shared.relative_to("/")
         if not shared.exists() or (inside.exists() and shared.samefile(inside)):
             continue
@@ -108,6 +108,12 @@ def enter(layout: Layout) -> None:
         done = _run("mount", "--rbind", str(shared), str(inside))
         if done.returncode != 0:
             raise ClusterError(f"cannot mount {shared} in {layout.root}: {done.stdout.strip()}")
+
+
+def _python() -> tuple[Path, ...]:
+    """Return the files of the machine's Python, for the jobs that run slurmslice itself."""
+    program = Path("/usr/bin/python3").resolve()
+    return (program, Path("/usr/lib", program.name))
 
 
 def _write_users(root: Path) -> None:
