@@ -72,11 +72,9 @@ def no_way_error(allowed: Collection[str]) -> MailError:
     """Return the error if this machine has none of the ways that the site allows."""
     if set(allowed) != set(MAIL_WAYS):
         ways = ", ".join(allowed) or "none"
-        return MailError(
-            f"No mail was sent: of the ways that the site allows ({ways}), none works here."
-        )
+        return MailError(f"Of the ways of mail that the site allows ({ways}), none works here.")
     return MailError(
-        "No mail was sent: [mail] names no SMTP server, and there is no sendmail.",
+        "There is no way of mail: [mail] names no SMTP server, and there is no sendmail.",
         "Set smtp-host in [mail] of ~/.config/slurmslice/config.toml.",
     )
 

@@ -17,6 +17,7 @@ from slurmslice.cli.commands.policy_changes import record_failure_limit
 from slurmslice.cli.options import locate_run
 from slurmslice.cli.options.new_run_inputs import NewRunOptions
 from slurmslice.cli.output.console import emit_note, printable_line
+from slurmslice.cli.output.end_notice import note_missing_mail
 from slurmslice.cli.output.preview import relative_path, show_preview
 from slurmslice.cli.output.preview_rules import note_all_done
 from slurmslice.cli.output.submissions import checked_plan
@@ -27,6 +28,7 @@ from slurmslice.plan.repairs import effective_policy
 from slurmslice.policy.ladder import RepairPolicy
 from slurmslice.run.directory import RunDirectory
 from slurmslice.run.run import Run
+from slurmslice.run.steward_record import BY_JOB
 from slurmslice.sbatch.resource_request import NO_REQUEST
 from slurmslice.spec.run_spec import RunRecord
 from slurmslice.system.shell_quoting import quote, quote_words
@@ -59,8 +61,7 @@ def open_new_run(
     if new.spec.after:
         check_after(Path(new.spec.after), path)
     engine = choose_engine(options.engine, path)
-    if unattended:
-        check_unattended(engine, unattended.way)
+    way = check_unattended(engine, unattended.way) if unattended else ""
     record, silence = make_record(new, engine)
     same, replaced = find_existing(path, record, engine)
     if same:
@@ -68,6 +69,7 @@ def open_new_run(
     if note_all_done(new):
         return None
     _refuse_if_never_runs(show_preview(record, new, engine))
+    note_missing_mail(record, by_job=way == BY_JOB)
     if silence:
         emit_note("limits-unknown", f"Slurm did not tell its limits: {silence}")
     if dry_run:

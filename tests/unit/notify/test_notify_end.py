@@ -51,6 +51,25 @@ def test_one_mail_when_all_is_done(typed: Typed, engine: FakeEngine, mails: Mail
     assert str(typed.folder / "runs" / "x") in text
 
 
+@pytest.mark.parametrize(
+    ("ways", "words", "noted"),
+    [
+        ([], (), True),
+        (["sendmail"], (), False),
+        ([], ("--unattended",), False),  # Slurm mails it
+        ([], ("--dry-run",), True),
+    ],
+)
+def test_a_missing_way_of_mail_is_told_before(
+    ways: list[str], words: tuple[str, ...], noted: bool, typed: Typed,
+    engine: FakeEngine, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """Not only at the end, when nobody looks."""
+    monkeypatch.setattr("slurmslice.notify.send_mail.mail_ways", lambda *_: ways)
+    typed(*LINE, *words, *COMMAND)
+    assert (typed.noted("mail-has-no-way") != []) == noted
+
+
 def test_what_the_mail_tells(typed: Typed, engine: FakeEngine, mails: Mails) -> None:
     """Counts, use, causes with keys and nodes, the reason to leave them, and what to type."""
     typed(*LINE, "--retry", "--max-attempts", "2", *COMMAND)
