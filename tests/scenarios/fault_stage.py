@@ -212,7 +212,12 @@ class Stage:
         self.true("repaired", f"{time.time() - since:.0f} s after the fault", True)
         self.put("go")
         self.ends(self.slices + 1)
+        self.until(self._steward_has_ended, "the end of the steward in sacct")
         self.equal("the end of the steward in sacct", "COMPLETED", self.attempts(stewards=True)[-1])
+
+    def _steward_has_ended(self) -> bool:
+        """Tell if accounting has the end of the newest steward: it follows the queue by seconds."""
+        return self.attempts(stewards=True)[-1] not in {"REQUEUED", "PENDING", "RUNNING"}
 
     def ends(self, attempts: int, *, done: int | None = None) -> None:
         """Judge the end of the run: nothing is in the queue, and each slice was done once."""
