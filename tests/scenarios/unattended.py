@@ -4,9 +4,9 @@
 judge is not slurmslice: the slices' own start and end lines, sacct, Slurm's mail program and the
 process table. It prints a table, and exits 1 if something is not as it must be.
 
-``--usual-timings`` lets a requeued job wait for two minutes, the default of Slurm. ``--ahead 200``
-submits so many tasks of another user first, half a minute each. ``--release 24.11`` plays it on
-another release of Slurm, whose nodes must be able to run this Python.
+``--minutes 5`` lets the long slices run for more than four minutes. ``--usual-timings`` lets a
+requeued job wait for two minutes, the default of Slurm. ``--ahead 200`` submits so many tasks of
+another user first, half a minute each. ``--release 24.11`` plays it on another release of Slurm.
 """
 
 from __future__ import annotations
@@ -57,13 +57,13 @@ WORK = """\
 stay() { for ((i = 0; i < $1; i++)); do sleep 1; ((i % 5)) || note alive; done; }
 case $SLICE_KIND in
   memory) head -c 150M /dev/zero | tail >/dev/null; [ "${PIPESTATUS[1]}" = 0 ] || exit 9 ;;
-  time) stay 150 ;;
+  time) stay {slow} ;;
   once) [ "$SLICE_ATTEMPT" -gt 1 ] || exit 75 ;;
   fails) exit 3 ;;
   hangs) stay 100000 ;;
   leaks) tail /dev/zero; exit 9 ;;
   corrupt) exit 1 ;;
-  long) stay 100 ;;
+  long) stay {long} ;;
   *) sleep 1 ;;
 esac"""
 
@@ -124,16 +124,26 @@ def deal(slices: int, seed: int) -> dict[str, str]:
     return {f"s{number:03}": kind for number, kind in enumerate(kinds)}
 
 
-def start(site: Site, folder: Path, kinds: Mapping[str, str], sick: str) -> str:
-    """Start the unattended run as a login that ends at once; return the steward's job."""
+def start(site: Site, folder: Path, kinds: Mapping[str, str], sick: str, minutes: int) -> str:
+    """Start the unattended run as a login that ends at once; return the steward's job.
+
+    Args:
+        site: the site.
+        folder: the working directory.
+        kinds: the kind of each slice, by key.
+        sick: the node on which each slice fails.
+        minutes: the time limit. A long slice needs 5/6 of it, and some need 5/4.
+    """
+    work = WORK.replace("{sick}", sick)
+    work = work.replace("{long}", str(50 * minutes)).replace("{slow}", str(75 * minutes))
     rows = "".join(f"{key}\t{kind}\n" for key, kind in kinds.items())
     write(site, folder / "slices.tsv", f"name\tkind\n{rows}")
     begun = site.run(  # a real start: a server of commands would be a process of the user
         str(site.python), "-m", "slurmslice", "run", "--unattended",
         "--table", "slices.tsv", "--key", "name", "--name", "x",
-        "--mem", "100M", "-t", "2:00", "-c", "1", "--retry", "--on", "exit:75=again",
+        "--mem", "100M", "-t", str(minutes), "-c", "1", "--retry", "--on", "exit:75=again",
         "--mail", "--mail-user", "ada@lab.invalid",
-        "--shell", witnessed(WORK.replace("{sick}", sick)), cwd=folder,
+        "--shell", witnessed(work), cwd=folder,
     )  # fmt: skip
     if begun.returncode:
         sys.exit(begun.stderr)
@@ -282,6 +292,7 @@ def main() -> int:
     parser.add_argument("folder", help="the folder of the cluster")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--slices", type=int, default=300)
+    parser.add_argument("--minutes", type=int, default=2, help="the time limit of a slice")
     parser.add_argument("--usual-timings", action="store_true")
     parser.add_argument("--ahead", type=int, default=0, metavar="TASKS")
     parser.add_argument("--release", choices=roots.SUITES, help="of Slurm; else the machine's own")
@@ -296,16 +307,16 @@ def main() -> int:
         site = Site(install(cluster, wish.folder), cluster.layout.home, cluster.run, cluster)
         with empty_folder(site) as folder:
             submit_ahead(cluster, wish.ahead)
-            return play(site, cluster, folder, deal(wish.slices, wish.seed))
+            return play(site, cluster, folder, deal(wish.slices, wish.seed), wish.minutes)
     finally:
         cluster.down()
 
 
-def play(site: Site, cluster: Cluster, folder: Path, kinds: Mapping[str, str]) -> int:
+def play(site: Site, cluster: Cluster, folder: Path, kinds: Mapping[str, str], minutes: int) -> int:
     """Run all slices; return 1 if something was not as it must be."""
     sick = cluster.nodes[2]
     began = time.time()
-    steward = start(site, folder, kinds, sick)
+    steward = start(site, folder, kinds, sick, minutes)
     watch = Watch(pwd.getpwnam(cluster.user).pw_uid, cluster.layout.folder)
     dead = kill_node(cluster, folder, sick, len(kinds))
     print(f"{sick} is sick; {dead} was killed after {time.time() - began:.0f} s", flush=True)
