@@ -176,10 +176,18 @@ class Stage:
         ]
 
     def attempts(self, *, stewards: bool = False) -> list[str]:
-        """List the states of all tasks of the run in accounting, attempts that restarted too."""
-        words = ("sacct", "-D", "-X", "-n", "-P", "-o", "JobName,JobID,State", "-S", self.began)
-        rows = [line.split("|") for line in self.do(*words).stdout.splitlines()]
+        """List the states of all tasks of the run in accounting, attempts that restarted too.
+
+        A task that was held while it ran is not listed by time (seen), so jobs are asked by id.
+        """
+        listed = self._accounted("-S", self.began)
+        ids = {job.partition("_")[0] for name, job, _ in listed if self._is_own(name, stewards)}
+        rows = self._accounted("-j", ",".join(sorted(ids))) if ids else []
         return [state.split()[0] for name, _, state in rows if self._is_own(name, stewards)]
+
+    def _accounted(self, *which: str) -> list[list[str]]:
+        words = ("sacct", "-D", "-X", "-n", "-P", "-o", "JobName,JobID,State", *which)
+        return [line.split("|") for line in self.do(*words).stdout.splitlines()]
 
     def _is_own(self, name: str, stewards: bool) -> bool:
         end = "(-[a-z0-9]+-steward|: .*)" if stewards else "-[a-z0-9]+"  # a mail's name at its end
