@@ -94,6 +94,13 @@ def _command(value: object) -> tuple[str, ...]:
     return words
 
 
+def _memory(value: object) -> int:
+    mib = parse_memory(_text(value))
+    if not mib:  # to sbatch, 0 is all memory of a node
+        raise ValueError
+    return mib
+
+
 def _nodes(value: object) -> int | None:
     if isinstance(value, bool):
         return None if value else 0
@@ -113,7 +120,7 @@ _KEYS = {
     "terms": _Key("terms", "a number from 3 to 1000", _number(3, 1000)),
     "max-attempts": _Key("max_attempts", "a number from 1 up", _number(1, _MOST)),
     "budget": _Key("budget", BUDGET_FORM, lambda value: check_budget(_text(value))),
-    "max-mem": _Key("max_mem_mib", 'memory: "64G"', lambda value: parse_memory(_text(value))),
+    "max-mem": _Key("max_mem_mib", 'memory above 0: "64G"', _memory),
     "exclude-nodes": _Key("exclude_nodes", "true, false, or a number of nodes", _nodes),
     "update-pending": _Key("update_pending", "true or false", _flag),
     "mail": _Key("mail", f"a list of {', '.join(MAIL_WAYS)}", _list(MAIL_WAYS), MAIL_WAYS),

@@ -306,7 +306,7 @@ class Engine(Protocol):
             NoAnswerError: the engine did not answer.
         """
 
-    # Job ids start at 1 again after a controller lost its state. So the six methods below do
+    # Job ids start at 1 again after a controller lost its state. So the seven methods below do
     # nothing, without an error, if another job has the id now.
 
     def cancel(self, job: JobIdentity, indices: Collection[int] | None) -> None:
@@ -336,6 +336,22 @@ class Engine(Protocol):
         Raises:
             NoAnswerError: the engine did not answer, so nothing is known.
             EngineError: the engine refused it, and some of these tasks may use a node to add.
+        """
+
+    def change_waiting(self, job: JobIdentity, request: ResourceRequest) -> Collection[int]:
+        """Change the request of an array's tasks that have not started, with one update.
+
+        Args:
+            job: the array.
+            request: of a task: ``partition``, ``time``, ``mem`` or ``mem-per-cpu``; and
+                ``exclude``, nodes to avoid beside those that they avoid.
+
+        Returns:
+            the array indices of the tasks that have not started and have this request now.
+
+        Raises:
+            NoAnswerError: the engine did not answer, so nothing is known.
+            EngineError: the engine refused it, and a task has another request.
         """
 
     def wait(self, seconds: float) -> None:

@@ -111,10 +111,10 @@ def _exceeded(run: Run, script: RunScript) -> dict[int, list[_Exceeded]]:
     for one in failed_attempts(run):
         if one.state is not State.OUT_OF_MEMORY or cause_in(run, one, "oom") != "oom":
             continue
-        intent = submissions[one.submission].intent
-        if intent.script_sha256 != script.sha256:
+        submission = submissions[one.submission]
+        if submission.intent.script_sha256 != script.sha256:
             continue
-        options, given = slice_request(intent.options, packing), None
+        options, given = slice_request(submission.options_of(one.row), packing), None
         if options.keys().isdisjoint(MEMORY_OPTIONS):
             given = run.statuses.requested_in(one.row, one.submission)
         if mib := (given >> 20) // packing.at_once if given else options.mem_mib:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from slurmslice.sbatch.units import parse_digits
 from slurmslice.spec.run_spec import NO_LIMIT, FailureLimit
 
 _PERCENT = re.compile(r"(\d{1,3}(?:\.\d{1,6})?)%", re.ASCII)
@@ -20,8 +21,8 @@ def parse_failure_limit(text: str) -> FailureLimit:
     share = _PERCENT.fullmatch(text)
     if share and 0 < float(share[1]) <= 100:
         return text
-    if text.isascii() and text.isdecimal() and int(text):
-        return int(text)
+    if number := parse_digits(text):
+        return number
     raise ValueError(f"{text!r} is neither a number from 1 up, nor a share like 5%, nor 'none'.")
 
 

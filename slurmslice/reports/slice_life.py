@@ -73,7 +73,7 @@ class SliceLives:
         status = newest if newest.submission == number else run.statuses.past(row, number)
         failed = status is not None and status.state.failed
         cause = cause_in(run, status, cause_of(status)) if status and failed else ""
-        request = slice_request(submission.intent.options, run.record.packing)
+        request = slice_request(submission.options_of(row), run.record.packing)
         return SliceAttempt(submission, request, status, cause)
 
 

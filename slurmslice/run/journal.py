@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from slurmslice.errors import DamagedRunError
+from slurmslice.run.queue_changes import QueueChanged
 from slurmslice.run.raised_requests import RequestRaised
 from slurmslice.run.steward_record import (
     StewardEnded,
@@ -383,15 +384,15 @@ class EndTold:
 _EVENTS = (
     *(Intent, Queued, Dequeued, Submitted, Rejected, Fenced, LateJobCancelled, SlicesReturned),
     *(Requeued, JobCarriesMore, Cancelled, Throttled, PolicyChanged, Shared, Held, Released),
-    *(Unclear, EnvironmentRecorded, NodeExcluded, NodeIncluded, QueueAvoids, CanaryEnded),
-    *(AfterMet, RequestRaised, EndTold, StewardIntent, StewardSubmitted, StewardEnded),
+    *(Unclear, EnvironmentRecorded, NodeExcluded, NodeIncluded, QueueAvoids, QueueChanged),
+    *(CanaryEnded, AfterMet, RequestRaised, EndTold, StewardIntent, StewardSubmitted, StewardEnded),
     *(ThenIntent, ThenSubmitted, ThenEnded, ThenCalledOff),
 )
 Event = (
     Intent | Queued | Dequeued | Submitted | Rejected | Fenced | LateJobCancelled | SlicesReturned
     | Requeued | JobCarriesMore | Cancelled | Throttled | PolicyChanged | Shared | Held | Released
     | Unclear | EnvironmentRecorded | NodeExcluded | NodeIncluded | QueueAvoids | CanaryEnded
-    | AfterMet | RequestRaised | EndTold | StewardEvent | ThenEvent
+    | AfterMet | RequestRaised | EndTold | StewardEvent | ThenEvent | QueueChanged
 )  # fmt: skip
 
 

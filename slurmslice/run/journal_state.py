@@ -34,6 +34,7 @@ from slurmslice.run.journal import (
     Unclear,
 )
 from slurmslice.run.node_decisions import NodeDecisions
+from slurmslice.run.queue_changes import QueueChanged
 from slurmslice.run.raised_requests import RaisedRequests, RequestRaised
 from slurmslice.run.steward_record import (
     Steward,
@@ -234,7 +235,7 @@ class JournalState:
             case LateJobCancelled() | Unclear():
                 known = {"said": event.said} if isinstance(event, Unclear) else {"job": event.job}
                 self._update(event.number, **known)
-            case Shared() | QueueAvoids():
+            case Shared() | QueueAvoids() | QueueChanged():
                 self._change_array(event)
             case _ if isinstance(event, StewardEvent | ThenEvent):
                 self._follow(event)
@@ -242,8 +243,14 @@ class JournalState:
                 self._set_policy(event)
         return NO_ROWS
 
-    def _change_array(self, event: Shared | QueueAvoids) -> None:
+    def _change_array(self, event: Shared | QueueAvoids | QueueChanged) -> None:
         """Apply an event about the array of a submission in the queue."""
+        if isinstance(event, QueueChanged):
+            rows, one = parse_array(event.rows), self.submissions[event.number]
+            changed = {**one.changed, **dict.fromkeys(rows, event.options)}
+            self._update(event.number, changed=changed)
+            self.requests.update(dict.fromkeys(rows, event.changes))
+            return
         if isinstance(event, QueueAvoids):
             part = "avoids_in_vain" if event.refusal else "avoids"
             self._update(event.number, **{part: event.nodes})
@@ -409,8 +416,9 @@ class JournalState:
             self.returned[row] = event.reason, self.returned.get(row, ("", 0))[1] + 1
             self.former_holder[row] = event.number
         if event.queued:
-            changes = self.submissions[event.number].intent.changes.without(FIRST_ONLY)
-            self.queue.update(dict.fromkeys(rows, changes))
+            sent = self.submissions[event.number].intent.changes
+            requests = {row: self.requests.get(row, sent).without(FIRST_ONLY) for row in rows}
+            self.queue.update(requests)
         return compress_indices(rows)
 
     def _requeue(self, event: Requeued) -> ArrayExpression:

@@ -80,7 +80,7 @@ class _ReadOnlyEngine:
     def cancel(self, *_: object) -> None:
         """Cancel nothing."""
 
-    throttle = hold = release = announce_cancelled = avoid_nodes = cancel
+    throttle = hold = release = announce_cancelled = avoid_nodes = change_waiting = cancel
 
 
 class _ForeignEngine(_ReadOnlyEngine):

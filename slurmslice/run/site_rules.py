@@ -25,7 +25,7 @@ class SiteRules:
         budget: a further budget of automatic attempts; empty for none.
         max_mem_mib: the most memory that an automatic attempt of a task requests, MiB.
         exclude_nodes: the most nodes that a run excludes by itself.
-        update_pending: jobs in the queue may be changed, to avoid a suspected node.
+        update_pending: jobs in the queue may be changed.
         mail: the ways of mail that may be used.
         names_with_results: a steward may take counts as its name, which Slurm then mails.
         bad_node_command: a program that is called when a run excludes a node, with its arguments.

@@ -9,6 +9,7 @@ from functools import cached_property
 
 from slurmslice.run.journal import Intent
 from slurmslice.sbatch.array_expression import ArrayExpression, parse_array
+from slurmslice.sbatch.resource_request import ResourceRequest
 
 
 class SubmissionStatus(StrEnum):
@@ -40,6 +41,7 @@ class Submission:
         slurm_at: the time of its submission by Slurm's clock, if a person attached it.
         avoids: the nodes that its pending tasks avoid by an update, with commas.
         avoids_in_vain: those of the last refused update; None if there was none.
+        changed: the rows whose request was changed in the queue, each with all options in force.
     """
 
     intent: Intent
@@ -57,6 +59,11 @@ class Submission:
     slurm_at: int | None = None
     avoids: str = ""
     avoids_in_vain: str | None = None
+    changed: dict[int, ResourceRequest] = field(default_factory=dict)
+
+    def options_of(self, row: int) -> ResourceRequest:
+        """Return every sbatch option in force for the task of a row."""
+        return self.changed.get(row, self.intent.options)
 
     @property
     def name(self) -> str:

@@ -15,10 +15,20 @@ from fractions import Fraction
 from slurmslice.errors import BadInputError
 
 _KIB = {"K": 1, "": 1024, "M": 1024, "G": 1024**2, "T": 1024**3}
-_MEMORY = re.compile(r"\s*\+?(\d+)([KMGT]?)B?", re.IGNORECASE)
-_FACTOR = re.compile(r"(?=[\d.]*[1-9])(\d+(?:\.\d+)?)[x×]")
+_MEMORY = re.compile(r"\s*\+?(\d{1,18})([KMGT]?)B?", re.IGNORECASE)
+_FACTOR = re.compile(r"(?=[\d.]*[1-9])(\d{1,18}(?:\.\d{1,18})?)[x×]")
+_MOST_DIGITS = 18
 _TIME_FORMS = "Write minutes, MM:SS, HH:MM:SS, D-HH, D-HH:MM or D-HH:MM:SS."
 UNLIMITED_TEXTS = frozenset({"UNLIMITED", "INFINITE", "-1"})
+
+
+def parse_digits(text: str) -> int | None:
+    """Return a whole number of at most 18 decimal digits; None for any other text.
+
+    Python refuses to read thousands of digits, and Slurm's own numbers have fewer.
+    """
+    is_number = len(text) <= _MOST_DIGITS and text.isascii() and text.isdecimal()
+    return int(text) if is_number else None
 
 
 def parse_memory(text: str) -> int:
@@ -57,14 +67,14 @@ def parse_time(text: str) -> int | None:
     days, dash, clock = text.rpartition("-")
     fields = (clock or "0" if dash else clock).split(":")
     numbers = [*([days] if dash else []), *fields]
-    if len(fields) > 3 or not all(n.isascii() and n.isdecimal() for n in numbers):
+    values = [value for number in numbers if (value := parse_digits(number)) is not None]
+    if len(fields) > 3 or len(values) < len(numbers):
         raise BadInputError(
             f"{text!r} is not a time limit.", _TIME_FORMS, code="bad-time", value=text
         )
-    values = [int(field) for field in fields]
     if dash:
-        hours, minutes, seconds = (*values, 0, 0)[:3]
-        return int(days) * 86400 + hours * 3600 + minutes * 60 + seconds
+        number, hours, minutes, seconds = (*values, 0, 0)[:4]
+        return number * 86400 + hours * 3600 + minutes * 60 + seconds
     if len(values) == 1:
         return values[0] * 60 or None
     hours, minutes, seconds = (0, *values)[-3:]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from slurmslice.errors import BadInputError
+from slurmslice.sbatch.units import parse_digits
 from slurmslice.slices.slice_table import SliceTable
 
 NO_CANARY = "none"
@@ -22,8 +23,9 @@ def choose_slices(text: str, table: SliceTable, option: str) -> list[int] | int:
     Raises:
         BadInputError: the number is 0 or a percentage (``bad-number``), or a name matches no slice.
     """
-    if text.isascii() and text.isdecimal():
-        if not int(text):
+    number = parse_digits(text)
+    if number is not None:
+        if not number:
             raise BadInputError(
                 f"--{option} 0 means no slice at all.",
                 f"For the slice 0: --{option} 0-0",
@@ -31,9 +33,10 @@ def choose_slices(text: str, table: SliceTable, option: str) -> list[int] | int:
                 option=option,
                 value=0,
             )
-        return int(text)
-    if text.endswith("%") and text[:-1].isdecimal() and table.row_of(text) is None:
-        share = max(1, len(table) * int(text[:-1]) // 100)
+        return number
+    percent = parse_digits(text[:-1]) if text.endswith("%") else None
+    if percent is not None and table.row_of(text) is None:
+        share = max(1, len(table) * percent // 100)
         raise BadInputError(
             f"--{option} {text} is a share, and a number of slices or their keys are expected.",
             f"For {text} of {len(table)} slices: --{option} {min(share, len(table))}",

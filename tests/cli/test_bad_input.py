@@ -311,3 +311,33 @@ def test_an_option_with_an_empty_value_is_refused(
     typed("run", "-a", "0-3", f"--{option}", value, "--", "true", "{}")
     assert (typed.code, typed.error) == (2, "missing-value")
     assert not engine.jobs
+
+
+_LONG = "9" * 5000
+"""More digits than Python reads."""
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--mem", _LONG), ("--mem", f"{_LONG}G"), ("--mem-per-cpu", _LONG), ("--time", _LONG),
+        ("--time", f"1-{_LONG}"), ("--pack", _LONG), ("--pack", "auto", "--slice-time", _LONG),
+        ("--canary", _LONG), ("--canary", f"{_LONG}%"), ("--throttle", _LONG),
+        ("--max-attempts", _LONG), ("--max-failures", _LONG), ("--on", f"oom=--mem={_LONG}"),
+        ("--on", f"oom=--mem={_LONG}x"), ("-c", _LONG), ("--interval", _LONG),
+    ],
+)  # fmt: skip
+def test_a_number_of_thousands_of_digits_is_refused(options: tuple[str, ...], typed: Typed) -> None:
+    """Nothing is made, and the value is named."""
+    typed("run", "-a", "0-3", "--name", "x", *options, "--", "true")
+    assert typed.code == 2
+    assert typed.error
+    assert not (typed.folder / "slurmslice-runs").exists()
+
+
+def test_an_existing_run_takes_no_such_number(typed: Typed) -> None:
+    """As the new throttle, or as keys."""
+    typed("render", "-a", "0-3", "--name", "x", "--", "true")
+    for words in (("throttle", "x", _LONG), ("submit", "x", "--only", _LONG)):
+        typed(*words)
+        assert (typed.code, bool(typed.error)) == (2, True)

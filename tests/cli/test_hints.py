@@ -749,19 +749,20 @@ def test_queued_slices_need_a_readable_script(
 def test_options_change_waiting_slices_and_not_submitted_ones(
     new_run: NewRun, engine: FakeEngine, typed: Typed
 ) -> None:
-    """``run RUN --mem`` changes waiting slices; a note names the others."""
+    """``run RUN -c`` changes waiting slices; a note names the others, which Slurm cannot change."""
     run = new_run("0-3", mem="1G")
     engine.most = 2
     submit(run, choose_waiting(None), {}, "submit")
 
     engine.on_wait = engine.end_all
-    said = typed("run", "demo", "--mem", "2x")
+    said = typed("run", "demo", "-c", "2")
     assert typed.code == 0
     (queued,) = typed.noted("already-queued")
     assert queued["slices"] == 2
-    assert "slurmslice resubmit demo --state CANCELLED --mem=2x" in said
-    asked = [job.order.request.mem_mib for job in engine.jobs.values()]
-    assert asked == [1024, 2048]
+    assert "slurmslice cancel demo -- 0-1" in said
+    assert "slurmslice resubmit demo --state CANCELLED --cpus-per-task=2 -- 0-1" in said
+    asked = [job.order.request.cpus for job in engine.jobs.values()]
+    assert asked == [1, 2]
 
 
 def test_options_are_refused_if_all_slices_are_submitted(
@@ -769,7 +770,7 @@ def test_options_are_refused_if_all_slices_are_submitted(
 ) -> None:
     """The options are refused; the hint has the two lines that change the request."""
     submit(new_run("0-3"), choose_waiting(None), {}, "submit")
-    said = typed("run", "demo", "--mem", "8G")
+    said = typed("run", "demo", "-c", "8")
     assert (typed.code, typed.error) == (2, "nothing-waits")
     assert said.index("slurmslice cancel demo") < said.index("resubmit demo --state CANCELLED")
 

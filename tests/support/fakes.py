@@ -71,6 +71,7 @@ class FakeEngine:
     held: list[str] = field(default_factory=list)
     released: list[str] = field(default_factory=list)
     stopped: set[str] = field(default_factory=set)
+    changed: list[tuple[str, str]] = field(default_factory=list)
     avoided: list[tuple[str, tuple[str, ...], tuple[str, ...]]] = field(default_factory=list)
     on_avoid: Callable[[], None] = lambda: None
     later: list[tuple[float, SubmitRequest]] = field(default_factory=list)
@@ -232,6 +233,14 @@ class FakeEngine:
         if self._has(job):
             self.on_avoid()
             self.avoided.append((job.job, tuple(add), tuple(remove)))
+
+    def change_waiting(self, job: JobIdentity, request: ResourceRequest) -> Collection[int]:
+        if not self._has(job):
+            return ()
+        self.on_avoid()
+        self.changed.append((job.job, str(request)))
+        tasks = self.jobs[job.job].tasks
+        return [index for index, report in tasks.items() if report.state is State.PENDING]
 
     def wait(self, seconds: float) -> None:
         self.waited.append(seconds)

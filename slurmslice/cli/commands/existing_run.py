@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import click
 
 from slurmslice.actions.after_run import NO_RUN, wait_no_longer
-from slurmslice.actions.avoid_in_queue import exclude_in_queue
 from slurmslice.actions.canary import end_canary
+from slurmslice.actions.change_waiting import change_waiting
 from slurmslice.actions.open_run import open_run
 from slurmslice.actions.submit import choose_waiting, find_requeued_before
 from slurmslice.cli.options import locate_run
@@ -21,10 +23,15 @@ from slurmslice.errors import BadInputError
 from slurmslice.plan.plan import Plan
 from slurmslice.reports.counts import count_text
 from slurmslice.run.run import Run
+from slurmslice.sbatch.array_expression import compress_indices
 from slurmslice.sbatch.resource_request import ResourceRequest
+from slurmslice.slices.keys import are_all_canonical
 from slurmslice.spec.canary import NO_CANARY
 from slurmslice.status.states import State
-from slurmslice.system.shell_quoting import quote
+from slurmslice.system.shell_quoting import quote, quote_words
+
+_MOST_TEXT = 300
+"""Characters of keys in a command to type."""
 
 
 def open_existing_run(run_name: str, options: NewRunOptions, *, read_only: bool) -> Run:
@@ -68,47 +75,43 @@ def plan_waiting(run: Run, changes: ResourceRequest) -> Plan:
 
 
 def _check_waiting(run: Run, changes: ResourceRequest) -> None:
-    """Say which slices keep their request, because they are in Slurm's queue already.
+    """Change what waits in the queue, and say which slices keep their request.
 
     Raises:
         BadInputError: no slice waits, so the options would change nothing.
     """
     refresh(run)
-    name, options = quote(run.record.name), str(changes)
-    state_counts = run.statuses.state_counts()
-    queued = state_counts.get(State.PENDING, 0) + state_counts.get(State.SUBMITTED, 0)
-    again = f"slurmslice cancel {name}, then slurmslice resubmit {name} --state CANCELLED {options}"
-    if _exclude_in_queue(run, changes):
-        return
-    if not state_counts.get(State.WAITING):
-        failed = f"For failed slices: slurmslice resubmit {name} {options}"
+    options = str(changes)
+    found = change_waiting(run, changes)
+    for note in found.notes:
+        print_note(note)
+    again = _cancel_and_resubmit(run, found.left, options)
+    if not (found.changed or run.statuses.state_counts().get(State.WAITING)):
+        failed = f"For failed slices: slurmslice resubmit {quote(run.record.name)} {options}"
+        queued = f"\nFor slices in the queue ({found.reason}): {again}" if found.left else ""
         raise BadInputError(
             f"No slice of the run {run.record.name} waits, so {options} would change nothing.",
-            failed + (f"\nFor slices in the queue: {again}" if queued else ""),
+            failed + queued,
             code="nothing-waits",
             run=run.record.name,
         )
-    if queued:
+    if found.left:
         emit_note(
             "already-queued",
-            f"{count_text(queued)} in the queue already: {options} does not change them. To change "
-            f"them too: {again}",
-            slices=queued, command=again,
+            f"{count_text(len(found.left))} in the queue already: {options} does not change them, "
+            f"because {found.reason}. To change them too: {again}",
+            slices=len(found.left), reason=found.reason, command=again,
         )  # fmt: skip
 
 
-def _exclude_in_queue(run: Run, changes: ResourceRequest) -> bool:
-    """Let the slices in the queue avoid the nodes of ``--exclude``; False if more was typed."""
-    if "exclude" not in changes:
-        return False
-    if run.directory.read_only:
-        message = f"Would ask Slurm to keep the slices in the queue off {changes['exclude']} too."
-        emit_note("would-change-queue", message, nodes=changes["exclude"])
-        return len(changes) == 1
-    notes = exclude_in_queue(run, changes["exclude"])
-    for found in notes:
-        print_note(found)
-    return bool(notes) and len(changes) == 1
+def _cancel_and_resubmit(run: Run, rows: Sequence[int], options: str) -> str:
+    """Return the two commands that change the request of rows in the queue."""
+    keys = run.table.keys.of(rows)
+    words = [str(compress_indices(map(int, keys)))] if are_all_canonical(keys) else keys
+    named = quote_words(("--", *words)) if sum(map(len, words)) < _MOST_TEXT else "-- KEYS"
+    name = quote(run.record.name)
+    cancel = f"slurmslice cancel {name} {named}"
+    return f"{cancel}, then slurmslice resubmit {name} --state CANCELLED {options} {named}"
 
 
 def go_on_without_canary(run: Run, options: NewRunOptions) -> None:

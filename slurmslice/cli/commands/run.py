@@ -75,7 +75,7 @@ def command(
 
     You can press Ctrl-C or lose your connection: jobs on the cluster keep running. Type the same
     line again, or `run RUN`, to continue. With RUN, sbatch's options change the request of the
-    slices that are not submitted yet.
+    slices that are not submitted yet; partition, time, memory and excluded nodes also in the queue.
     """
     refuse_contradiction(options, max_attempts)
     _refuse_without_run(run_name, include_nodes)

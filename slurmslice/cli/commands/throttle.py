@@ -13,6 +13,7 @@ from slurmslice.cli.output.console import emit_note, print_note
 from slurmslice.cli.output.summary import note_on_throttle
 from slurmslice.errors import BadInputError
 from slurmslice.reports.counts import count_text
+from slurmslice.sbatch.units import parse_digits
 
 
 @click.command()
@@ -50,7 +51,8 @@ def command(words: tuple[str, ...], dry_run: bool) -> int:
 def _limit(text: str) -> int | None:
     if text == "none":
         return None
-    if not (text.isascii() and text.isdecimal()) or int(text) == 0:
+    number = parse_digits(text)
+    if not number:
         raise BadInputError(
             f"{text!r} is not a number of slices from 1 up.",
             "To remove the throttle: none. To stop slices: slurmslice cancel",
@@ -58,4 +60,4 @@ def _limit(text: str) -> int | None:
             option="throttle",
             value=text,
         )
-    return int(text)
+    return number

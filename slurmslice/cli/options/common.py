@@ -25,7 +25,7 @@ from slurmslice.errors import BadInputError
 from slurmslice.policy.failure_limit import parse_failure_limit
 from slurmslice.run.run import Run
 from slurmslice.sbatch.resource_request import ResourceRequest
-from slurmslice.sbatch.units import is_factor, parse_duration
+from slurmslice.sbatch.units import is_factor, parse_digits, parse_duration
 from slurmslice.spec.run_spec import FailureLimit
 from slurmslice.status.states import State
 
@@ -77,9 +77,10 @@ def whole_number(text: str) -> int:
     Raises:
         click.BadParameter: the text is no such number.
     """
-    if not (text.isascii() and text.isdecimal() and int(text)):
+    number = parse_digits(text)
+    if not number:
         raise click.BadParameter(f"{text!r} is not a whole number from 1 up.")
-    return int(text)
+    return number
 
 
 def seconds(text: str) -> float:

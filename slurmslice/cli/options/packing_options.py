@@ -10,7 +10,7 @@ from slurmslice.cli.output.console import emit_note
 from slurmslice.errors import BadInputError, SlurmsliceError
 from slurmslice.run.directory import RunDirectory
 from slurmslice.sbatch.resource_request import ResourceRequest
-from slurmslice.sbatch.units import format_time, parse_duration, parse_time
+from slurmslice.sbatch.units import format_time, parse_digits, parse_duration, parse_time
 from slurmslice.spec.command import Command
 from slurmslice.spec.packing import Packing, automatic_pack
 from slurmslice.spec.per_slice_options import has_column_names
@@ -57,7 +57,8 @@ def parse_packing(
             option="slice-time",
             needs="pack",
         )
-    if pack is not None and not (pack.isascii() and pack.isdecimal() and int(pack)):
+    number = parse_digits("1" if pack is None else pack)
+    if not number:
         raise BadInputError(
             f"--pack {pack!r} is not a number from 1 up.",
             "Give such a number, or: --pack auto",
@@ -65,7 +66,7 @@ def parse_packing(
             option="pack",
             value=pack,
         )
-    return Packing(min(int(pack or 1), slices), at_once, seconds)
+    return Packing(min(number, slices), at_once, seconds)
 
 
 def _slice_seconds(slice_time: str | None, command: Command) -> float:

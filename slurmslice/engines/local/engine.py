@@ -212,6 +212,10 @@ class LocalEngine:
     def avoid_nodes(self, job: JobIdentity, add: Collection[str], remove: Collection[str]) -> None:
         """Do nothing: there is one machine."""
 
+    def change_waiting(self, job: JobIdentity, request: ResourceRequest) -> Collection[int]:
+        """Do nothing: the process that runs them has read their request."""
+        return ()
+
     def release(self, job: JobIdentity) -> None:
         """Do nothing: the runner reads the journal."""
 

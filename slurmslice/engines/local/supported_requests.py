@@ -17,7 +17,7 @@ MIB = 1 << 20
 
 _GPUS = frozenset({"gpus", "gpus-per-node", "gpus-per-task", "gpus-per-socket", "gres"})
 _DELAYS = frozenset({"dependency", "begin", "hold"})
-_SIGNAL = re.compile(r"[RB]*(B)[RB]*:(?:SIG)?(\w+)(?:@(\d+))?", re.IGNORECASE)
+_SIGNAL = re.compile(r"[RB]*(B)[RB]*:(?:SIG)?(\w+)(?:@(\d{1,9}))?", re.IGNORECASE)
 _HINT = "Remove the option, or use `--engine slurm` on a cluster."
 
 
@@ -77,7 +77,7 @@ def _minimum_nodes(options: Mapping[str, str]) -> int:
 
 
 def _number(text: str | None, default: int) -> int:
-    match = re.match(r"\s*(\d+)", text or "")
+    match = re.match(r"\s*(\d{1,18})", text or "")
     return int(match[1]) if match else default
 
 
@@ -101,7 +101,7 @@ def parse_warning_signal(request: ResourceRequest) -> tuple[int, int] | None:
     if match is None or request.time_s is None:
         return None
     name, before = match[2], int(match[3] or 60)
-    if name.isdecimal() and int(name) in signal.valid_signals():
+    if len(name) < 9 and name.isdecimal() and int(name) in signal.valid_signals():
         return int(name), before
     try:
         return signal.Signals[f"SIG{name.upper()}"], before

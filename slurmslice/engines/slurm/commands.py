@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import signal
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -30,8 +30,11 @@ SQUEUE_FIELDS = (
     *("NodeList", "Reason", "Name"),
 )
 PREEMPTED_FIELDS = ("JobArrayID", "PreemptTime", "Name")
-EXCLUDED_FIELDS = ("JobArrayID", "State", "SubmitTime", "ExcludedNodes", "Name")
-"""The columns of ``squeue_excluded``: --Format cannot show excluded nodes."""
+WAITING_FIELDS = (
+    *("JobArrayID", "State", "SubmitTime", "ExcludedNodes", "Partition", "TimeLimit"),
+    *("MinMemory", "Name"),
+)
+"""The columns of ``squeue_waiting``: --Format cannot show excluded nodes."""
 SINFO_FIELDS = ("NodeList", "Partition", "StateLong", "CPUsState", "Memory", "AllocMem")
 ASSOCIATION_FIELDS = (
     *("DefaultAccount", "Account", "Partition", "DefaultQOS", "QOS", "GrpTRES", "GrpJobs"),
@@ -158,12 +161,20 @@ def squeue_preempted(jobs: Iterable[str]) -> Argv:
     return (*_squeue(True, PREEMPTED_FIELDS), "--jobs", ",".join(jobs))
 
 
-def squeue_excluded(job: str) -> Argv:
-    """Query the nodes that each task of an array avoids, one line per task.
+def squeue_waiting(job: str) -> Argv:
+    """Query the nodes that each task of an array avoids, and its request, one line per task.
 
     Without ``--array``, squeue shows the values of one task for several (seen).
     """
-    return ("squeue", "--noheader", "--array", "--format", "%i|%T|%V|%x|%j|", "--jobs", job)
+    return (
+        "squeue",
+        "--noheader",
+        "--array",
+        "--format",
+        "%i|%T|%V|%x|%P|%l|%m|%j|",
+        "--jobs",
+        job,
+    )
 
 
 def _squeue(ended: bool, fields: Iterable[str] = SQUEUE_FIELDS) -> Argv:
@@ -221,9 +232,10 @@ def scontrol_throttle(job: str, limit: int | None) -> Argv:
     return ("scontrol", "update", f"JobId={job}", f"ArrayTaskThrottle={limit or 0}")
 
 
-def scontrol_exclude(job: str, nodes: Iterable[str]) -> Argv:
-    """Set the nodes that the tasks of an array avoid, if they have not started."""
-    return ("scontrol", "update", f"JobId={job}", f"ExcNodeList={','.join(nodes)}")
+def scontrol_update(job: str, values: Mapping[str, str]) -> Argv:
+    """Change the tasks of an array that have not started, with the words of scontrol(1)."""
+    changes = (f"{word}={value}" for word, value in values.items())
+    return ("scontrol", "update", f"JobId={job}", *changes)
 
 
 def scontrol_hostnames(nodes: str) -> Argv:

@@ -17,7 +17,7 @@ from slurmslice.engines.protocol import (
     TaskLimits,
 )
 from slurmslice.engines.slurm import commands, environment, find_job, job_records, job_steps
-from slurmslice.engines.slurm.avoid_nodes import avoid_nodes
+from slurmslice.engines.slurm.change_waiting import avoid_nodes, change_waiting
 from slurmslice.engines.slurm.client import (
     ACCOUNTING_DISABLED,
     INVALID_JOB_ID,
@@ -293,6 +293,10 @@ class SlurmEngine:
     def avoid_nodes(self, job: JobIdentity, add: Collection[str], remove: Collection[str]) -> None:
         """Change the nodes that pending tasks of an array avoid. As ``Engine.avoid_nodes``."""
         avoid_nodes(self._slurm, job, add, remove)
+
+    def change_waiting(self, job: JobIdentity, request: ResourceRequest) -> Collection[int]:
+        """Change the request of an array's pending tasks. As ``Engine.change_waiting``."""
+        return change_waiting(self._slurm, job, request)
 
     @property
     def lasting_fault(self) -> UnusableSlurmError | None:

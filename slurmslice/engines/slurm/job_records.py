@@ -15,10 +15,10 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from slurmslice.engines.slurm.commands import (
-    EXCLUDED_FIELDS,
     PREEMPTED_FIELDS,
     SQUEUE_FIELDS,
     TASK_FIELDS,
+    WAITING_FIELDS,
 )
 from slurmslice.engines.slurm.fields import parse_number
 from slurmslice.engines.slurm.record_lines import (
@@ -227,19 +227,20 @@ def parse_preemption_times(
     }
 
 
-def parse_excluded_nodes(text: str) -> list[tuple[JobRecord, str]]:
-    """Parse squeue's answer into records, each with the nodes that it avoids, as Slurm lists them.
+def parse_waiting_tasks(text: str) -> list[tuple[JobRecord, dict[str, str]]]:
+    """Parse squeue's answer into records, each with its fields as Slurm shows them.
 
     Args:
-        text: the answer to ``commands.squeue_excluded``.
+        text: the answer to ``commands.squeue_waiting``.
 
     Raises:
         NoAnswerError: the text is no answer of squeue's.
     """
     found = []
-    for values in _squeue_values(text, EXCLUDED_FIELDS):
+    for values in _squeue_values(text, WAITING_FIELDS):
         record = _job_record(values, brief_report(values))
-        found.append((record, values["ExcludedNodes"].removeprefix("(null)")))
+        nodes = values["ExcludedNodes"].removeprefix("(null)")
+        found.append((record, {**values, "ExcludedNodes": nodes}))
     return found
 
 

@@ -71,7 +71,7 @@ def queue_report(values: Mapping[str, str]) -> TaskReport:
 
 
 def brief_report(values: Mapping[str, str]) -> TaskReport:
-    """Convert the state and the time of submission alone (``commands.EXCLUDED_FIELDS``)."""
+    """Convert the state and the time of submission alone (``commands.WAITING_FIELDS``)."""
     text = values["State"]
     return TaskReport(parse_state(text), text, submitted_at=parse_number(values["SubmitTime"]))
 

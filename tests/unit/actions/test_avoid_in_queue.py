@@ -167,11 +167,12 @@ def test_a_person_names_nodes_for_what_waits(full: bool, typed: Typed, engine: F
     if full:
         engine.test_submission = _full  # type: ignore[method-assign]
     typed("run", "x", "--exclude", "n7,m[1-2]", "--dry-run")
-    assert typed.noted("would-change-queue") == [{"nodes": "n7,m[1-2]"}]
-    assert engine.avoided == []
+    (note,) = typed.noted("would-change-queue")
+    assert (note["slices"], note["options"]) == (2, "--exclude=n7,m[1-2]")
+    assert engine.changed == []
     typed("run", "x", "--exclude", "n7,m[1-2]")
-    assert engine.avoided[0] == ("100", ("n7,m[1-2]",), ())
-    assert typed.noted("queue-avoids-nodes")[0]["nodes"] == ["n7,m[1-2]"]
+    assert engine.changed[0] == ("100", "--exclude=n7,m[1-2]")
+    assert typed.noted("queue-changed")[0]["options"] == "--exclude=n7,m[1-2]"
     assert len(engine.jobs) == 1
 
 
@@ -180,11 +181,10 @@ def _full(order: SubmitRequest) -> str:
 
 
 def test_a_persons_nodes_that_slurm_refuses_are_told(typed: Typed, engine: FakeEngine) -> None:
-    """And other options typed with them do not reach the queue."""
+    """What was typed changes nothing, and that is an error."""
     refuse(engine, EngineError("denied", code="slurm-error"))
     typed("run", "x", "--exclude", "n7")
     assert typed.noted("queue-not-changed")[0]["reason"] == "denied"
-    typed("run", "x", "--exclude", "n7", "--mem", "8G")
     assert (typed.code, typed.error) == (2, "nothing-waits")
 
 
@@ -194,3 +194,14 @@ def test_a_file_of_nodes_is_for_sbatch_alone(nodes: str, typed: Typed, engine: F
     typed("run", "x", "--exclude", nodes)
     assert (typed.code, typed.error) == (2, "nothing-waits")
     assert engine.avoided == []
+
+
+def test_a_node_that_a_person_excludes_too_does_not_come_back(
+    typed: Typed, engine: FakeEngine
+) -> None:
+    """Neither after the person named it, nor if its own exclusion ends."""
+    typed("tick", "x")
+    typed("run", "x", "--exclude", "n3")
+    typed("run", "x", "--include-node", "n3")
+    typed("tick", "x")
+    assert not any("n3" in removed for _, _, removed in engine.avoided)

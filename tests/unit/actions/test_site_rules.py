@@ -81,6 +81,7 @@ def test_each_key_is_read(site_file: Path) -> None:
         ("terms = 1", "bad-value", None),
         ('budget = "10"', "bad-value", None),
         ('max-mem = "much"', "bad-value", None),
+        ('max-mem = "0"', "bad-value", None),
         ('bad-node-command = ["/bin/x", "a\\u0000b"]', "bad-value", None),
         ("min-pause = 5", "bad-value", None),
         ('min-pause = "soon"', "bad-value", None),

@@ -8,6 +8,7 @@ import pytest
 
 from slurmslice.engines.slurm import SlurmEngine
 from slurmslice.errors import EngineError, NoAnswerError
+from slurmslice.sbatch.resource_request import ResourceRequest
 from slurmslice.status.identity import JobIdentity
 from tests.recorded import calls, program
 
@@ -24,9 +25,14 @@ def slurm(tmp_path: Path) -> SlurmEngine:
 def queue(folder: Path, before: str, after: str, name: str = "x-aaa") -> None:
     """Play squeue: task 0 runs, tasks 2 and 3 wait and avoid these nodes before and after."""
     for state, nodes in (("before", before), ("after", after)):
-        lines = [f"{task}|PENDING|100|{nodes}|{name}|\n" for task in ("7_2", "7_3")]
-        (folder / f"{state}-nodes").write_text(f"7_0|RUNNING|100||{name}|\n{''.join(lines)}")
-    others = f"7_[2-3]|PENDING|0|100|N/A|N/A|0||Resources|{name}|\n"
+        lines = [f"{task}|PENDING|100|{nodes}|main|10:00|1G|{name}|\n" for task in ("7_2", "7_3")]
+        (folder / f"{state}-nodes").write_text(
+            f"7_0|RUNNING|100||main|10:00|1G|{name}|\n{''.join(lines)}"
+        )
+    others = "".join(
+        f"{task}|{state}|0|100|N/A|N/A|0||Resources|{name}|\n"
+        for task, state in (("7_[2-3]", "PENDING"), ("7_0", "RUNNING"))
+    )
     for state in ("before", "after"):
         (folder / f"{state}-others").write_text(others)
     program(
@@ -109,3 +115,33 @@ def test_no_answer_is_no_refusal(slurm: SlurmEngine, tmp_path: Path) -> None:
     program(tmp_path, "squeue", "exit 1")
     with pytest.raises(NoAnswerError):
         slurm.avoid_nodes(JOB, ["n3"], [])
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_a_changed_request_is_judged_by_the_queue(
+    code: int, slurm: SlurmEngine, tmp_path: Path
+) -> None:
+    """One update with the words of scontrol; its exit code says nothing."""
+    request = ResourceRequest.of({"mem": "2G", "time": "4:30", "partition": "short,long"})
+    queue(tmp_path, "", "")
+    control(tmp_path, code, PART)
+    with pytest.raises(EngineError):
+        slurm.change_waiting(JOB, request)
+    changed = tmp_path / "after-nodes"
+    text = changed.read_text().replace("|main|10:00|1G|", "|long,short|5:00|2G|")
+    changed.write_text(text)
+    (tmp_path / "updated").unlink()
+    assert slurm.change_waiting(JOB, request) == {2, 3}
+    update = "update JobId=7_[2-3] MinMemoryNode=2048 TimeLimit=00:05:00 Partition=short,long"
+    assert updates(tmp_path) == [update] * 2
+    assert slurm.change_waiting(JOB, request) == {2, 3}
+    assert len(updates(tmp_path)) == 2
+
+
+def test_nodes_to_avoid_are_added_to_those_of_the_job(slurm: SlurmEngine, tmp_path: Path) -> None:
+    """With the other options, in one update."""
+    queue(tmp_path, "n9", "n1,n2,n9")
+    control(tmp_path, 0)
+    request = ResourceRequest.of({"exclude": "n[1-2]", "mem-per-cpu": "1G"})
+    assert slurm.change_waiting(JOB, request) == {2, 3}
+    assert updates(tmp_path) == ["update JobId=7 MinMemoryCPU=1024 ExcNodeList=n1,n2,n9"]

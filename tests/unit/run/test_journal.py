@@ -41,6 +41,7 @@ from slurmslice.run.journal import (
     parse_events,
 )
 from slurmslice.run.journal_state import replay_events
+from slurmslice.run.queue_changes import QueueChanged
 from slurmslice.run.raised_requests import RequestRaised
 from slurmslice.run.statuses import STATUS_HEADER, StatusTable, format_status_lines
 from slurmslice.run.steward_record import StewardEnded, StewardIntent, StewardSubmitted
@@ -107,6 +108,7 @@ HISTORY: list[Event] = [
     NodeIncluded("n3", "a person decided that", 20.0),
     QueueAvoids(1, "n3", 20.5),
     QueueAvoids(1, "n3,n4", 20.6, "denied"),
+    QueueChanged(1, "1-2", of({"mem": "6G"}), of({"mem": "6G", "time": "10:00"}), 20.7),
     CanaryEnded("it is done", 21.0),
     AfterMet("it is done", 21.0),
     Queued("9", of({}), 21.2),
