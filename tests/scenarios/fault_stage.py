@@ -15,7 +15,9 @@ from typing import Any
 
 from tests.scenarios.unattended import Line, equal, overlaps
 from tests.support.notes import noted
-from tests.support.site import Finished, Site, until, witness, witnessed, write
+from tests.support.site import Finished, Site, events, until, witness, witnessed, write
+
+UNFINISHED = ("", "PENDING", "RUNNING", "REQUEUED")
 
 MINUTES = 420.0
 """The longest time, seconds, in which a run must go on after a fault."""
@@ -175,21 +177,21 @@ class Stage:
             if self._is_own(line.partition("|")[0], stewards)
         ]
 
-    def attempts(self, *, stewards: bool = False) -> list[str]:
+    def attempts(self) -> list[str]:
         """List the states of all tasks of the run in accounting, attempts that restarted too.
 
         A task that was held while it ran is not listed by time (seen), so jobs are asked by id.
         """
         listed = self._accounted("-S", self.began)
-        ids = {job.partition("_")[0] for name, job, _ in listed if self._is_own(name, stewards)}
+        ids = {job.partition("_")[0] for name, job, _ in listed if self._is_own(name)}
         rows = self._accounted("-j", ",".join(sorted(ids))) if ids else []
-        return [state.split()[0] for name, _, state in rows if self._is_own(name, stewards)]
+        return [state.split()[0] for name, _, state in rows if self._is_own(name)]
 
     def _accounted(self, *which: str) -> list[list[str]]:
         words = ("sacct", "-D", "-X", "-n", "-P", "-o", "JobName,JobID,State", *which)
         return [line.split("|") for line in self.do(*words).stdout.splitlines()]
 
-    def _is_own(self, name: str, stewards: bool) -> bool:
+    def _is_own(self, name: str, stewards: bool = False) -> bool:
         end = "(-[a-z0-9]+-steward|: .*)" if stewards else "-[a-z0-9]+"  # a mail's name at its end
         return re.fullmatch(re.escape(self.name) + end, name) is not None
 
@@ -220,12 +222,14 @@ class Stage:
         self.true("repaired", f"{time.time() - since:.0f} s after the fault", True)
         self.put("go")
         self.ends(self.slices + 1)
-        self.until(self._steward_has_ended, "the end of the steward in sacct")
-        self.equal("the end of the steward in sacct", "COMPLETED", self.attempts(stewards=True)[-1])
+        self.until(lambda: self._steward_end() not in UNFINISHED, "the end of the steward in sacct")
+        self.equal("the end of the steward in sacct", "COMPLETED", self._steward_end())
 
-    def _steward_has_ended(self) -> bool:
-        """Tell if accounting has the end of the newest steward: it follows the queue by seconds."""
-        return self.attempts(stewards=True)[-1] not in {"REQUEUED", "PENDING", "RUNNING"}
+    def _steward_end(self) -> str:
+        """Return the newest steward's state in accounting, which is seconds behind the queue."""
+        newest = events(self.folder, self.name, "steward_submitted")[-1]["job"]
+        rows = self._accounted("-j", str(newest))
+        return rows[-1][2].split()[0] if rows else ""
 
     def ends(self, attempts: int, *, done: int | None = None) -> None:
         """Judge the end of the run: nothing is in the queue, and each slice was done once."""
