@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from slurmslice.errors import DamagedRunError
+from slurmslice.run.acceptances import AcceptanceUndone, AcceptEvent, FailureAccepted
 from slurmslice.run.raised_requests import RequestRaised
 from slurmslice.run.steward_record import (
     StewardEnded,
@@ -385,13 +386,13 @@ _EVENTS = (
     *(Requeued, JobCarriesMore, Cancelled, Throttled, PolicyChanged, Shared, Held, Released),
     *(Unclear, EnvironmentRecorded, NodeExcluded, NodeIncluded, QueueAvoids, CanaryEnded),
     *(AfterMet, RequestRaised, EndTold, StewardIntent, StewardSubmitted, StewardEnded),
-    *(ThenIntent, ThenSubmitted, ThenEnded, ThenCalledOff),
+    *(ThenIntent, ThenSubmitted, ThenEnded, ThenCalledOff, FailureAccepted, AcceptanceUndone),
 )
 Event = (
     Intent | Queued | Dequeued | Submitted | Rejected | Fenced | LateJobCancelled | SlicesReturned
     | Requeued | JobCarriesMore | Cancelled | Throttled | PolicyChanged | Shared | Held | Released
     | Unclear | EnvironmentRecorded | NodeExcluded | NodeIncluded | QueueAvoids | CanaryEnded
-    | AfterMet | RequestRaised | EndTold | StewardEvent | ThenEvent
+    | AfterMet | RequestRaised | EndTold | StewardEvent | ThenEvent | AcceptEvent
 )  # fmt: skip
 
 
