@@ -30,7 +30,7 @@ from slurmslice.run.run import Run
 from slurmslice.run.statuses import SeenAttempt
 from slurmslice.sbatch.array_expression import compress_indices
 from slurmslice.spec.run_spec import NO_LIMIT
-from slurmslice.status.states import BEGUN_STATES, FAILED_STATES, State
+from slurmslice.status.states import BEGUN_STATES, State
 from slurmslice.system.escaping import escape
 
 PROBES = 3
@@ -42,13 +42,12 @@ def reason_to_hold(run: Run) -> str:
 
     A failed slice counts against ``--max-failures`` once it has no attempts left.
     """
-    state_counts, given = run.statuses.state_counts(), run.max_failures
-    failures = sum(number for state, number in state_counts.items() if state.failed)
+    given = run.max_failures
     if given == NO_LIMIT:
         return ""
     if given is None:
         return _reason_in_common(run)
-    limit = limit_in_slices(given, len(run.table))
+    limit, failures = limit_in_slices(given, len(run.table)), len(run.failed_rows)
     if failures < limit or failures - len(rows_to_repair(run)) < limit:
         return ""
     return f"{limit} or more slices have failed (--max-failures {given})"
@@ -72,10 +71,11 @@ def _reason_in_common(run: Run) -> str:
 def _failures(run: Run) -> list[SeenAttempt]:
     """List the failed attempts since the last release, without those that say nothing.
 
-    What failed by its node has that cause. After some attempts their slice goes on.
+    What failed by its node has that cause. After some attempts their slice goes on. Others are
+    accepted by a person.
     """
     statuses, released_at = run.statuses, run.journal_state.released_at
-    seen = chain(statuses.attempts(statuses.rows_in(FAILED_STATES)), statuses.past_failures())
+    seen = chain(statuses.attempts(run.failed_rows), statuses.past_failures())
     blames, no_failures = run.journal_state.nodes.blames, continued_attempts(run)
     return [
         one

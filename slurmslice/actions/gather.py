@@ -24,12 +24,14 @@ class Source:
         fault: the reason why there is no text; empty if there is one.
         read: yields the text in pieces.
         path: its file, if it is not a log.
+        accepted: a person accepts that the slice has none.
     """
 
     row: int
     fault: str
     read: Callable[[], Iterator[bytes]]
     path: str = ""
+    accepted: bool = False
 
 
 def nothing() -> Iterator[bytes]:
@@ -41,7 +43,7 @@ def log_sources(run: Run, rows: Iterable[int]) -> Iterator[Source]:
     """Yield the logs of these slices, in their order."""
     for row in rows:
         if fault := _unfinished(run, row):
-            yield Source(row, fault, nothing)
+            yield Source(row, fault, nothing, accepted=run.acceptance_of(row) is not None)
             continue
         newest = newest_submission(run, row)
         if newest is None:
@@ -76,7 +78,7 @@ def file_sources(run: Run, rows: Iterable[int], pattern: str) -> Iterator[Source
             continue
         path = os.path.join(run.record.work_dir, name)
         fault = _unfinished(run, row) or ("" if os.path.isfile(path) else f"there is no {name}")
-        yield Source(row, fault, _reader(path), path)
+        yield Source(row, fault, _reader(path), path, run.acceptance_of(row) is not None)
 
 
 def _reader(path: str) -> Callable[[], Iterator[bytes]]:

@@ -82,7 +82,9 @@ def _decisions(
 ) -> list[NodeExcluded | NodeIncluded]:
     now, decided = run.clock(), run.journal_state.nodes
     begun = run.statuses.attempts(run.statuses.rows_in(BEGUN_STATES))
-    trials, done = list(_trials(run, chain(failures, begun))), _done(run)
+    # An accepted failure is one of the slice, on any node.
+    blamed = (one for one in failures if not _is_accepted(run, one))
+    trials, done = list(_trials(run, chain(blamed, begun))), _done(run)
     known = {node: Excluded(one.since, one.at, one.cause) for node, one in excluded.items()}
     cleared = [NodeIncluded(node, why, now) for node, why in why_cleared(trials, known, done)]
     still = set(known) - {one.node for one in cleared}
@@ -97,6 +99,11 @@ def _decisions(
         for one in found[: max(0, most)]
     ]  # fmt: skip
     return [*cleared, *accused]
+
+
+def _is_accepted(run: Run, one: SeenAttempt) -> bool:
+    newest = run.journal_state.holder[one.row] == one.submission
+    return newest and run.acceptance_of(one.row) is not None
 
 
 def _slurm_now(run: Run) -> float:

@@ -53,12 +53,15 @@ def _refuse_others(run: Run, rows: Set[int]) -> None:
 
 
 def choose_failed(states: frozenset[State] | None, rows: Sequence[int] | None) -> ChooseRows:
-    """Choose failed slices, or slices in these states; only among these rows if given."""
+    """Choose failed slices, or slices in these states; only among these rows if given.
+
+    A slice with an accepted failure is chosen only if it is among given rows.
+    """
     chosen = {state for state in states or FAILED_STATES if may_resubmit(state)}
 
     def choose(run: Run) -> Sequence[int]:
-        picked = run.statuses.rows_in(chosen)
-        return picked if rows is None else sorted(set(picked) & set(rows))
+        picked = set(run.statuses.rows_in(chosen))
+        return sorted(picked.difference(run.accepted_rows) if rows is None else picked & set(rows))
 
     return choose
 

@@ -22,6 +22,7 @@ VERBS = {
     "tick": "Do one step and end: poll, submit what fits. For cron.",
     "resubmit": "Submit failed slices again, with more memory or time if you like.",
     "cancel": "Cancel slices, or all of a run.",
+    "accept": "Accept that slices failed, so that the run can be done.",
     "throttle": "Change the number of slices that run at once.",
     "attach": "Attach a job that was submitted by hand to a run.",
     "then": "Run the step after a run again (run --then).",
@@ -48,6 +49,7 @@ _SYNONYMS = {
     **dict.fromkeys(("start", "launch", "exec", "new", "continue", "resume"), "run"),
     **dict.fromkeys(("sbatch", "send"), "submit"),
     **dict.fromkeys(("sinfo", "limits"), "doctor"),
+    **dict.fromkeys(("ignore", "skip", "waive", "forgive"), "accept"),
     "scancel": "cancel",
     **dict.fromkeys(("join", "combine", "merge", "collect"), "gather"),
     **dict.fromkeys(

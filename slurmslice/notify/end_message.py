@@ -19,7 +19,7 @@ from slurmslice.reports.then import report_then
 from slurmslice.run.continuations import count_continuations
 from slurmslice.run.run import Run
 from slurmslice.sbatch.units import format_time
-from slurmslice.status.states import FAILED_STATES, State
+from slurmslice.status.states import State
 from slurmslice.system.escaping import escape
 
 _MOST_SUBJECT = 200
@@ -66,9 +66,10 @@ def end_message(run: Run, stopped: str, next_step: str) -> EndMessage:
 def _subject(run: Run, stopped: str) -> str:
     counts = run.statuses.state_counts()
     done, total = counts.get(State.COMPLETED, 0), len(run.table)
-    failed = sum(number for state, number in counts.items() if state.failed)
+    failed, accepted = len(run.failed_rows), len(run.accepted_rows)
     parts = [f"all {total} done" if done == total else f"{done} of {total} done"]
     parts += [f"{failed} failed"] if failed else []
+    parts += [f"{accepted} accepted"] if accepted else []
     then = report_then(run)
     parts += [f"then {then.outcome}"] if then and then.outcome else []
     parts += ["stopped"] if stopped else []
@@ -80,7 +81,9 @@ def _outcome(run: Run, stopped: str) -> list[str]:
     name, total = run.record.name, count_text(len(run.table))
     if stopped:
         return [f"The run {name} ({total}) stopped: {escape(stopped)}."]
-    how = "is done" if run.succeeded else "has ended; not every slice is done"
+    some = f"; {count_text(len(run.accepted_rows), 'accepted failure')}"
+    is_done = f"is done{some if run.accepted_rows else ''}"
+    how = is_done if run.succeeded else "has ended; not every slice is done"
     return [f"The run {name} ({total}) {how}."]
 
 
@@ -112,8 +115,8 @@ def _figures(run: Run) -> list[str]:
 
 
 def _failures(run: Run) -> list[str]:
-    """List the failures by cause, with the reason why the policy left them."""
-    rows = run.statuses.rows_in(FAILED_STATES)
+    """List the failures by cause, without accepted ones, and why the policy left them."""
+    rows = run.failed_rows
     if not rows:
         return []
     repairs = find_repairs(run)

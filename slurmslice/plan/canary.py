@@ -15,8 +15,9 @@ def has_open_canary(run: Run) -> bool:
 
 
 def canary_is_done(run: Run) -> bool:
-    """Tell if all slices of the canary are done."""
-    return all(run.statuses.state(row) is State.COMPLETED for row in run.canary)
+    """Tell if all slices of the canary are done, or their failure is accepted."""
+    states = ((row, run.statuses.state(row)) for row in run.canary)
+    return all(state is State.COMPLETED or run.acceptance_of(row) for row, state in states)
 
 
 def rows_to_submit(run: Run, queue: Mapping[int, ResourceRequest]) -> Mapping[int, ResourceRequest]:

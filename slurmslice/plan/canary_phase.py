@@ -41,6 +41,7 @@ def canary_phase(run: Run) -> CanaryPhase:
         return CanaryPhase.OVER
     states = {row: run.statuses.state(row) for row in run.canary}
     bad = {row for row, state in states.items() if state.failed or state is State.CANCELLED}
+    bad = {row for row in bad if not run.acceptance_of(row)}
     if bad and not bad <= set(rows_to_repair(run)):
         return CanaryPhase.FAILED
     return CanaryPhase.DONE if canary_is_done(run) else CanaryPhase.WAITED_FOR

@@ -37,7 +37,7 @@ from slurmslice.run.run import Run
 from slurmslice.sbatch.resource_request import NO_REQUEST, ResourceRequest
 from slurmslice.sbatch.units import format_memory
 from slurmslice.spec.packing import task_request
-from slurmslice.status.states import FAILED_STATES, FINAL_STATES, State
+from slurmslice.status.states import FINAL_STATES, State
 
 
 def effective_policy(
@@ -114,13 +114,14 @@ def find_repairs(run: Run) -> Repairs:
     """Decide on each failed slice of a run by its recorded policy.
 
     A slice that a person cancelled may have failed before the cancel reached it: it is left.
+    An accepted failure needs no decision.
     If the engine or the script cannot be read, the repair is decided without its limits.
     """
     if not repair_policy(run).submits_again:
         return Repairs()
     policy = policy_in_force(run)
     held_by = run.journal_state.submission_of
-    failed = run.statuses.rows_in(FAILED_STATES)
+    failed = run.failed_rows
     if not failed:
         return Repairs()
     decide = Decisions(run, policy)

@@ -39,8 +39,10 @@ def then_phase(run: Run) -> ThenPhase:
     if run.journal_state.held or not slices_are_over(run):
         return ThenPhase.WAITING
     done = run.statuses.state_counts().get(State.COMPLETED, 0)
-    off = run.journal_state.then_called_off
-    return ThenPhase.NOT_MET if off or not rule.is_met(done, len(run.table)) else ThenPhase.DUE
+    if run.journal_state.then_called_off:
+        return ThenPhase.NOT_MET
+    is_met = rule.is_met(done, len(run.accepted_rows), len(run.table))
+    return ThenPhase.DUE if is_met else ThenPhase.NOT_MET
 
 
 def is_stale(run: Run) -> bool:

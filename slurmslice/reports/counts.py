@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, replace
 
 from slurmslice.reports.slice_requests import SliceRequests
 from slurmslice.run.run import Run
@@ -26,16 +27,25 @@ class StateCount:
         rows: their rows.
         keys: their keys, in short form.
         why: their most frequent reasons, with counts if there are several.
+        accepted: a person accepts that they are in this state.
     """
 
     state: State
     rows: tuple[int, ...]
     keys: str
     why: str
+    accepted: bool = False
+
+    @property
+    def label(self) -> str:
+        """The state in a list of several: ``FAILED``, or ``FAILED (accepted)``."""
+        return f"{self.state} (accepted)" if self.accepted else str(self.state)
 
 
 def counts_by_state(run: Run, among: Collection[int] | None = None) -> list[StateCount]:
     """Count the slices in each state that occurs, in the order of ``State``.
+
+    Slices with an accepted failure are counted apart, after the others in their state.
 
     Args:
         run: the run.
@@ -45,8 +55,28 @@ def counts_by_state(run: Run, among: Collection[int] | None = None) -> list[Stat
     if among is not None:
         chosen = frozenset(among)
         found = ((state, [row for row in rows if row in chosen]) for state, rows in found)
-    requested = SliceRequests(run)
-    return [_count(run, state, rows, requested) for state, rows in found if rows]
+    requested, accepted = SliceRequests(run), frozenset(run.accepted_rows)
+    return [
+        _accepted(run, count) if is_accepted else count
+        for state, rows in found
+        for is_accepted, some in _divide(rows, accepted)
+        for count in (_count(run, state, some, requested),)
+    ]
+
+
+def _divide(rows: list[int], accepted: frozenset[int]) -> Iterator[tuple[bool, list[int]]]:
+    """Yield the rows that are not accepted, then the accepted ones, if there are any."""
+    others = [row for row in rows if row not in accepted] if accepted else rows
+    if others:
+        yield False, others
+    if len(others) < len(rows):
+        yield True, [row for row in rows if row in accepted]
+
+
+def _accepted(run: Run, count: StateCount) -> StateCount:
+    words = (escape(one.reason) for row in count.rows if (one := run.acceptance_of(row)))
+    why = f"accepted: {_most_frequent(Counter(words))}; {count.why}"
+    return replace(count, why=why, accepted=True)
 
 
 def _count(run: Run, state: State, rows: list[int], requested: SliceRequests) -> StateCount:
@@ -102,10 +132,17 @@ def shorten_text(text: str, most: int = _MOST_TEXT) -> str:
 
 def frequent_reasons(run: Run, rows: list[int]) -> str:
     """Return the most frequent reasons of some slices, and the number with other reasons."""
-    found = run.statuses.reasons(rows).most_common()
+    reasons = Counter[str]()
+    for reason, number in run.statuses.reasons(rows).items():
+        reasons[escape(reason)] += number
+    return _most_frequent(reasons)
+
+
+def _most_frequent(reasons: Counter[str]) -> str:
+    found = reasons.most_common()
     if len(found) == 1:
-        return escape(found[0][0])
-    shown = [f"{escape(reason)} ({number})" for reason, number in found[:_MOST_REASONS]]
+        return found[0][0]
+    shown = [f"{reason} ({number})" for reason, number in found[:_MOST_REASONS]]
     if rest := sum(number for _, number in found[_MOST_REASONS:]):
         shown.append(f"others ({rest}), which status --slices shows")
     return "; ".join(shown)

@@ -160,6 +160,8 @@ def _repair(run: Run, row: int) -> str:
     """Return what the policy does about the failure of a slice; empty if it has none."""
     if not run.statuses[row].state.failed:
         return ""
+    if run.acceptance_of(row):
+        return "left: a person accepts the failure"
     repairs = find_repairs(run)
     for choice in repairs.due:
         if row in choice.rows:
@@ -182,5 +184,7 @@ def _commands(run: Run, row: int) -> Iterator[str]:
     if state.failed or state is State.CANCELLED:
         raised = {State.OUT_OF_MEMORY: " --mem 2x", State.TIMEOUT: " --time 2x"}.get(state, "")
         yield f"slurmslice resubmit {name} {key}{raised}"
+        if run.acceptance_of(row):
+            yield f"slurmslice accept {name} --undo -- {key}"
     elif state is State.WAITING:
         yield f"slurmslice run {name}"

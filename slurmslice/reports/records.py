@@ -35,6 +35,8 @@ def run_record(run: Run, rows: Collection[int] | None = None) -> Record:
     ``stopped`` is the reason if the run stopped by its own rule; else None.
     ``excluded_nodes`` has the suspected nodes that submissions exclude now, with the evidence.
     ``raised_requests`` has the requests of waiting slices that were raised, with the evidence.
+    ``accepted`` is the number of slices that failed or were cancelled and that a person accepts;
+    ``counts`` has them too.
     """
     chosen = range(len(run.table)) if rows is None else rows
     requested, attempts_left = SliceRequests(run), AttemptsLeft(run)
@@ -56,6 +58,7 @@ def run_record(run: Run, rows: Collection[int] | None = None) -> Record:
         ],
         "raised_requests": [_raised(one) for one in run.journal_state.raised.events],
         "counts": {str(state): number for state, number in run.statuses.state_counts().items()},
+        "accepted": len(run.accepted_rows),
         "slices": [slice_record(run, row, requested, attempts_left) for row in chosen],
     }
 
@@ -81,6 +84,7 @@ def slice_record(
     ``columns`` has the values of its columns in the slice table. ``elapsed_s`` of a slice that
     runs grows until its end. ``log`` is the file with its output. Several slices may share it: the
     output begins at ``log_offset`` and has ``log_bytes`` bytes (None: up to the end of the file).
+    ``accepted`` has the reason and the time with which a person accepted a failure; else None.
     """
     status, limits = run.statuses[row], requested.of(row)
     history = run.journal_state.repairs_of(row)
@@ -89,6 +93,7 @@ def slice_record(
         "row": row,
         "state": str(status.state),
         "cause": (cause_of_row(run, row) if status.state.failed else "") or None,
+        "accepted": acceptance_record(run, row),
         "repaired": [cause for cause in history if not is_continuation(cause)],
         "continued": count_continuations(history),
         "attempt": status.attempt,
@@ -103,6 +108,12 @@ def slice_record(
         "reason": requested.why(row),
         "columns": dict(zip(run.table.columns, run.table.column_values(row), strict=True)),
     }
+
+
+def acceptance_record(run: Run, row: int) -> Record | None:
+    """Return the acceptance of a slice's failure as a record; None if there is none."""
+    accepted = run.acceptance_of(row)
+    return {"reason": accepted.reason, "at": accepted.at} if accepted else None
 
 
 def _log_place(run: Run, row: int) -> Record:

@@ -67,9 +67,13 @@ class SliceRequests:
         return SliceRequest(mib << 20 if mib else None, request.time_s)
 
     def why(self, row: int) -> str:
-        """Return the reason of a slice's state, with the limit that it exceeded."""
-        status = self._run.statuses[row]
-        return _with(self._run.reason_of(row), [self.of(row).exceeded_limit(status.state)])
+        """Return the reason of a slice's state, with the limit that it exceeded.
+
+        If a person accepts it, the person's reason comes first.
+        """
+        status, accepted = self._run.statuses[row], self._run.acceptance_of(row)
+        why = _with(self._run.reason_of(row), [self.of(row).exceeded_limit(status.state)])
+        return f"accepted: {accepted.reason}; {why}" if accepted else why
 
     def over(self, state: State, rows: Sequence[int], reasons: str) -> str:
         """Add to the reasons of slices in one state the limits that they exceeded."""

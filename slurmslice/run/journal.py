@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from slurmslice.errors import DamagedRunError
+from slurmslice.run.acceptances import AcceptanceUndone, AcceptEvent, FailureAccepted
 from slurmslice.run.queue_changes import QueueChanged
 from slurmslice.run.raised_requests import RequestRaised
 from slurmslice.run.steward_record import (
@@ -384,15 +385,16 @@ class EndTold:
 _EVENTS = (
     *(Intent, Queued, Dequeued, Submitted, Rejected, Fenced, LateJobCancelled, SlicesReturned),
     *(Requeued, JobCarriesMore, Cancelled, Throttled, PolicyChanged, Shared, Held, Released),
-    *(Unclear, EnvironmentRecorded, NodeExcluded, NodeIncluded, QueueAvoids, QueueChanged),
-    *(CanaryEnded, AfterMet, RequestRaised, EndTold, StewardIntent, StewardSubmitted, StewardEnded),
-    *(ThenIntent, ThenSubmitted, ThenEnded, ThenCalledOff),
+    *(Unclear, EnvironmentRecorded, NodeExcluded, NodeIncluded, QueueAvoids, CanaryEnded),
+    *(AfterMet, RequestRaised, EndTold, StewardIntent, StewardSubmitted, StewardEnded),
+    *(ThenIntent, ThenSubmitted, ThenEnded, ThenCalledOff, QueueChanged),
+    *(FailureAccepted, AcceptanceUndone),
 )
 Event = (
     Intent | Queued | Dequeued | Submitted | Rejected | Fenced | LateJobCancelled | SlicesReturned
     | Requeued | JobCarriesMore | Cancelled | Throttled | PolicyChanged | Shared | Held | Released
     | Unclear | EnvironmentRecorded | NodeExcluded | NodeIncluded | QueueAvoids | CanaryEnded
-    | AfterMet | RequestRaised | EndTold | StewardEvent | ThenEvent | QueueChanged
+    | AfterMet | RequestRaised | EndTold | StewardEvent | ThenEvent | QueueChanged | AcceptEvent
 )  # fmt: skip
 
 

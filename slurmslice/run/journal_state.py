@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 
+from slurmslice.run.acceptances import Acceptances, AcceptEvent
 from slurmslice.run.continuations import count_continuations
 from slurmslice.run.journal import (
     AfterMet,
@@ -100,6 +101,7 @@ class JournalState:
         nodes: the decisions about nodes.
         done_before: the rows that were done before the run was made.
         raised: the requests that were raised before a first attempt.
+        accepted: the failures that a person accepts.
         canary_ended: the slices beside the canary may be submitted.
         after_met: the run does not wait for the other one any more.
         end_told: the ways by which the person was told the present end of the run.
@@ -140,6 +142,7 @@ class JournalState:
     environment: RecordedEnvironment | None = None
     nodes: NodeDecisions = field(default_factory=NodeDecisions)
     raised: RaisedRequests = field(default_factory=RaisedRequests)
+    accepted: Acceptances = field(default_factory=Acceptances)
     canary_ended: bool = False
     after_met: bool = False
     done_before: frozenset[int] = frozenset()
@@ -237,7 +240,7 @@ class JournalState:
                 self._update(event.number, **known)
             case Shared() | QueueAvoids() | QueueChanged():
                 self._change_array(event)
-            case _ if isinstance(event, StewardEvent | ThenEvent):
+            case _ if isinstance(event, StewardEvent | ThenEvent | AcceptEvent):
                 self._follow(event)
             case _:
                 self._set_policy(event)
@@ -284,8 +287,11 @@ class JournalState:
             case PolicyChanged():
                 self._change_policy(event)
 
-    def _follow(self, event: StewardEvent | ThenEvent) -> None:
-        """Apply an event about a job beside the slices."""
+    def _follow(self, event: StewardEvent | ThenEvent | AcceptEvent) -> None:
+        """Apply an event about a job beside the slices, or about ends that a person accepts."""
+        if isinstance(event, AcceptEvent):
+            self.accepted.apply(event, self.holder)
+            return
         if isinstance(event, StewardEvent):
             self.steward = steward_after(self.steward, event)
             return

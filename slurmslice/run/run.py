@@ -14,6 +14,8 @@ from functools import cached_property
 
 from slurmslice.engines.protocol import Engine, TaskLimits
 from slurmslice.errors import BadInputError, DamagedRunError
+from slurmslice.run.acceptances import FailureAccepted
+from slurmslice.run.accepted_rows import acceptance_of, accepted_rows
 from slurmslice.run.directory import RunDirectory
 from slurmslice.run.journal import Event, SlicesReturned, parse_events
 from slurmslice.run.journal_state import JournalState
@@ -30,7 +32,7 @@ from slurmslice.spec.per_slice_options import PerSliceOptions
 from slurmslice.spec.recorded_environment import RecordedEnvironment
 from slurmslice.spec.run_spec import FailureLimit, RunRecord
 from slurmslice.status.reconcile import SliceStatus
-from slurmslice.status.states import State
+from slurmslice.status.states import FAILED_STATES, State
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,8 +338,25 @@ class Run:
 
     @property
     def succeeded(self) -> bool:
-        """True if every slice is COMPLETED."""
-        return set(self.statuses.state_counts()) == {State.COMPLETED}
+        """True if every slice is COMPLETED, or its failure is accepted."""
+        done = self.statuses.state_counts().get(State.COMPLETED, 0)
+        return done + len(self.accepted_rows) == len(self.table)
+
+    def acceptance_of(self, row: int) -> FailureAccepted | None:
+        """Return the acceptance of a slice that has failed or was cancelled; None if none."""
+        return acceptance_of(self.journal_state, self.statuses, row)
+
+    @property
+    def accepted_rows(self) -> list[int]:
+        """The rows whose failure is accepted, in order."""
+        return accepted_rows(self.journal_state, self.statuses)
+
+    @property
+    def failed_rows(self) -> list[int]:
+        """The rows that have failed, in order, without those whose failure is accepted."""
+        failed = self.statuses.rows_in(FAILED_STATES)
+        accepted = frozenset(self.accepted_rows)
+        return [row for row in failed if row not in accepted] if accepted else failed
 
     def array_task_of(self, status: SliceStatus) -> str | None:
         """Return the array task of a status (``419_17``); None if no job is known."""

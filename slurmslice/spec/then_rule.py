@@ -27,13 +27,19 @@ class ThenRule:
     condition: str = DONE
     request: ResourceRequest = NO_REQUEST
 
-    def is_met(self, done: int, slices: int) -> bool:
-        """Tell if the step may run, after all slices have ended and so many are done."""
+    def is_met(self, done: int, accepted: int, slices: int) -> bool:
+        """Tell if the step may run, after all slices have ended.
+
+        Args:
+            done: the number of slices that are done.
+            accepted: the number of others whose failure is accepted.
+            slices: the number of all.
+        """
         if self.condition == ENDED:
             return True
         share = _SHARE.fullmatch(self.condition)
         if share is None:
-            return done == slices
+            return done + accepted == slices
         part = share[2] or ""
         return done * 100 * int("1" + "0" * len(part)) >= slices * int(share[1] + part)
 

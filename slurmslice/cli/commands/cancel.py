@@ -88,9 +88,9 @@ def _note_ended(run: Run, rows: Collection[int]) -> None:
     """Name the slices that a person named and that had ended before."""
     if rows:
         now = counts_by_state(run, rows)
-        states = ", ".join(f"{len(c.rows)} {c.state} ({c.keys})" for c in now)
+        states = ", ".join(f"{len(c.rows)} {c.label} ({c.keys})" for c in now)
         message = f"Left out, because they have ended: {states}."
-        emit_note("named-left-out", message, states={str(c.state): c.keys for c in now})
+        emit_note("named-left-out", message, states={c.label: c.keys for c in now})
 
 
 def _note_shared(run: Run, rows: Sequence[int]) -> None:

@@ -51,6 +51,7 @@ def command(
     """Join the logs, or the files, of slices that are done, in the order of the run's table.
 
     If a slice is not done, or its text is not there, nothing is joined: the missing ones are named.
+    Slices with accepted failures are left out.
     """
     _refuse_both(check_file=check_file, file=pattern)
     _refuse_both(csv=as_csv, json_lines=json_lines)
@@ -65,6 +66,8 @@ def command(
     sources = list(log_sources(run, rows) if path is None else file_sources(run, rows, path))
     if target is not None:
         _refuse_loss(target, run, sources)
+    if any(not source.fault for source in sources):
+        sources = _without_accepted(run, sources)
     missing = [source for source in sources if source.fault]
     if missing:
         _note_missing(run, missing, joined=missing_ok)
@@ -141,6 +144,15 @@ def _note_missing(run: Run, missing: Sequence[Source], *, joined: bool) -> None:
         slices=len(missing),
         keys={reason: key_ranges(run.table.keys.of(rows)) for reason, rows in groups.items()},
     )
+
+
+def _without_accepted(run: Run, sources: Sequence[Source]) -> list[Source]:
+    """Leave out the slices with accepted failures, and name them."""
+    if rows := [source.row for source in sources if source.accepted]:
+        keys = key_ranges(run.table.keys.of(rows))
+        message = f"Left out, because their failure is accepted: {keys}"
+        emit_note("accepted-left-out", message, slices=len(rows), keys=keys)
+    return [source for source in sources if not source.accepted]
 
 
 def _write(join: Join, run: Run, sources: Sequence[Source], target: Path | None) -> None:

@@ -30,7 +30,7 @@ from slurmslice.cli.output.submissions import (
 )
 from slurmslice.cli.output.summary import NOTHING_TO_DO
 from slurmslice.plan.batches import may_resubmit
-from slurmslice.reports.counts import count_text, counts_by_state
+from slurmslice.reports.counts import count_text, counts_by_state, key_ranges
 from slurmslice.run.run import Run
 from slurmslice.spec.run_spec import FailureLimit
 from slurmslice.status.states import State
@@ -92,13 +92,25 @@ def command(
     if rows is not None and picked:
         _note_left_out(run, set(rows) - picked, chosen)
     left_out_rows = sum(
-        len(c.rows) for c in counts_by_state(run, rows) if c.state is State.CANCELLED
+        len(c.rows)
+        for c in counts_by_state(run, rows)
+        if c.state is State.CANCELLED and not c.accepted
     )
     if left_out_rows and chosen is None:
         slices = count_text(left_out_rows, "CANCELLED slice")
         message = f"Left out: {slices}. To include them: --state FAIL,CANCELLED"
         emit_note("cancelled-left-out", message, state=State.CANCELLED, slices=left_out_rows)
+    if rows is None and picked:
+        _note_accepted_left_out(run)
     return code
+
+
+def _note_accepted_left_out(run: Run) -> None:
+    """Say that accepted failures were left out, because nobody named these slices."""
+    if rows := run.accepted_rows:
+        keys = key_ranges(run.table.keys.of(rows))
+        message = f"Left out, because accepted: {keys}. To try one again, name it."
+        emit_note("accepted-left-out", message, slices=len(rows), keys=keys)
 
 
 def _note_left_out(run: Run, rows: Collection[int], chosen: Collection[State] | None) -> None:
@@ -106,14 +118,14 @@ def _note_left_out(run: Run, rows: Collection[int], chosen: Collection[State] | 
     now = [c for c in counts_by_state(run, rows) if chosen or c.state is not State.CANCELLED]
     if not now:
         return
-    states = ", ".join(f"{len(c.rows)} {c.state} ({c.keys})" for c in now)
+    states = ", ".join(f"{len(c.rows)} {c.label} ({c.keys})" for c in now)
     message = f"Left out: {states}."
     if any(not c.state.final for c in now):
         message += " A slice that has not ended is never submitted again."
     others = sorted({str(c.state) for c in now if may_resubmit(c.state)})
     if others:
         message += f" To run the others again, add --state {','.join(others)}."
-    emit_note("named-left-out", message, states={str(c.state): c.keys for c in now})
+    emit_note("named-left-out", message, states={c.label: c.keys for c in now})
 
 
 def _same_choice(states: Iterable[str], keys: Sequence[str], options: Sequence[str]) -> list[str]:
@@ -127,13 +139,15 @@ def _what_to_type_instead(now: Collection[State], rows: Sequence[int] | None, ru
         return f"\nTo submit the waiting slices: slurmslice run {quote(run.record.name)}"
     if rows is not None and State.COMPLETED in now:
         return "\nTo run completed slices again, add --state COMPLETED."
+    if rows is None and run.accepted_rows:
+        return "\nTo try an accepted slice again, name it."
     return ""
 
 
 def _note_nothing(rows: Sequence[int] | None, chosen: Collection[State] | None, run: Run) -> int:
     """Print that no slice can be submitted again, and return the exit code."""
     now = counts_by_state(run, rows)
-    states = ", ".join(f"{len(c.rows)} {c.state} ({c.keys}: {c.why})" for c in now)
+    states = ", ".join(f"{len(c.rows)} {c.label} ({c.keys}: {c.why})" for c in now)
     possible = sorted(filter(may_resubmit, chosen or ()))
     wanted = f"is {' or '.join(possible)}" if possible else "can be submitted again"
     wanted = wanted if chosen else "has failed"
@@ -141,7 +155,7 @@ def _note_nothing(rows: Sequence[int] | None, chosen: Collection[State] | None, 
         "nothing-to-resubmit",
         f"Nothing was resubmitted: none of these slices {wanted}. Now: {states}."
         + _what_to_type_instead({c.state for c in now}, rows, run),
-        states={str(c.state): c.keys for c in now},
+        states={c.label: c.keys for c in now},
     )
     unfinished_rows = (row for c in now if c.state.in_flight for row in c.rows)
     if any(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from slurmslice.cli.output.console import emit_note, print_line, print_message
 from slurmslice.cli.output.tables import Column, print_table
 from slurmslice.errors import SlurmsliceError
 from slurmslice.reports.counts import count_text
+from slurmslice.run.accepted_rows import accepted_rows
 from slurmslice.run.directory import RunDirectory
 from slurmslice.run.journal_state import replay_events
 from slurmslice.run.statuses import StatusTable
@@ -25,6 +27,7 @@ _COLUMNS = (
     Column("SLICES", right=True),
     Column("DONE", right=True),
     Column("FAILED", right=True),
+    Column("ACCEPTED", right=True, dropped=6),
     Column("CANCELLED", right=True, dropped=3),
     Column("IN FLIGHT", right=True, dropped=4),
     Column("WAITING", right=True, dropped=5),
@@ -92,7 +95,7 @@ def _table() -> None:
         try:
             record = _record(RunDirectory(path))
         except SlurmsliceError as why:
-            rows.append((path.name, *[""] * 8, f"unreadable: {why.message}"))
+            rows.append((path.name, *[""] * 9, f"unreadable: {why.message}"))
             continue
         made = datetime.datetime.fromtimestamp(float(str(record["created_at"])))
         rows.append(
@@ -102,6 +105,7 @@ def _table() -> None:
                 str(record["slices"]),
                 str(record["done"]),
                 str(record["failed"]),
+                str(record["accepted"]),
                 str(record["cancelled"]),
                 str(record["in_flight"]),
                 str(record["waiting"]),
@@ -118,9 +122,12 @@ def _table() -> None:
 
 def _record(directory: RunDirectory) -> dict[str, object]:
     record = directory.read_record()
-    statuses = StatusTable(replay_events(directory.events(), record.slices, record.done_rows))
+    journal_state = replay_events(directory.events(), record.slices, record.done_rows)
+    statuses = StatusTable(journal_state)
     statuses.read(directory.read_states(0)[0])
     states = statuses.state_counts()
+    accepted = Counter(map(statuses.state, accepted_rows(journal_state, statuses)))
+    left = {state: number - accepted[state] for state, number in states.items()}
     return {
         "run": record.name,
         "directory": str(directory.path),
@@ -128,8 +135,9 @@ def _record(directory: RunDirectory) -> dict[str, object]:
         "cluster": record.cluster,
         "slices": record.slices,
         "done": states.get(State.COMPLETED, 0),
-        "failed": sum(number for state, number in states.items() if state.failed),
-        "cancelled": states.get(State.CANCELLED, 0),
+        "failed": sum(number for state, number in left.items() if state.failed),
+        "accepted": accepted.total(),
+        "cancelled": left.get(State.CANCELLED, 0),
         "in_flight": sum(number for state, number in states.items() if state.in_flight),
         "waiting": states.get(State.WAITING, 0),
         "created_at": record.created_at,

@@ -14,7 +14,6 @@ from slurmslice.plan.repairs import repair_policy
 from slurmslice.reports.counts import count_text, key_ranges
 from slurmslice.run.run import Run
 from slurmslice.spec.run_spec import then_words
-from slurmslice.status.states import FAILED_STATES
 from slurmslice.system.shell_quoting import quote
 
 
@@ -48,7 +47,7 @@ def show_step(run: Run, options: FollowOptions, nothing: Callable[[Run], object]
 
 def _show_repairs(run: Run) -> None:
     """Print the repair of each failed slice, or the reason why it stays failed."""
-    failed = run.statuses.rows_in(FAILED_STATES)
+    failed = run.failed_rows
     if repairs := note_on_repairs(run, ""):
         print_note(repairs)
     elif failed and repair_policy(run).max_attempts == 1:

@@ -31,7 +31,6 @@ from slurmslice.sbatch.options import MEMORY_OPTIONS
 from slurmslice.sbatch.resource_request import ResourceRequest
 from slurmslice.sbatch.units import format_memory, format_time
 from slurmslice.spec.run_spec import RunRecord
-from slurmslice.status.states import FAILED_STATES
 from slurmslice.system.shell_quoting import quote
 
 _MOST_GROUPS = 5
@@ -184,7 +183,7 @@ def note_on_repairs(run: Run, to_continue: str) -> Note | None:
             would do itself.
     """
     policy = policy_in_force(run)
-    if not (repair_policy(run).submits_again and run.statuses.rows_in(FAILED_STATES)):
+    if not (repair_policy(run).submits_again and run.failed_rows):
         return None
     repairs, attempts = find_repairs(run), AttemptsLeft(run)
     by_number: dict[int, list[int]] = {}

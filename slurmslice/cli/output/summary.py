@@ -23,7 +23,7 @@ from slurmslice.reports.code_versions import other_code_note
 from slurmslice.reports.counts import count_text, counts_by_state, key_ranges
 from slurmslice.run.run import Run
 from slurmslice.status.exit_reason import is_not_executable, is_not_found, is_setup_reason
-from slurmslice.status.states import FAILED_STATES, State
+from slurmslice.status.states import State
 from slurmslice.system.shell_quoting import quote
 from slurmslice.system.users import user_name
 
@@ -107,16 +107,19 @@ def _commands_to_continue(run: Run) -> str:
 
 def next_commands(run: Run) -> str:
     """Return the commands to type next; empty if there is nothing to do."""
-    states = run.statuses.state_counts()
-    failed = [state for state in states if state.failed]
+    failed = sorted({run.statuses.state(row) for row in run.failed_rows}, key=list(State).index)
     if run.journal_state.held:
         return _after_hold(run, bool(failed))
     if failed:
         return _after_failures(run, failed)
-    if State.CANCELLED in states and run.finished:
+    if run.finished and any(not run.acceptance_of(row) for row in _cancelled(run)):
         name = quote(run.record.name)
         return f"To submit cancelled slices again: slurmslice resubmit {name} --state CANCELLED"
     return _how_to_submit_waiting(run)
+
+
+def _cancelled(run: Run) -> list[int]:
+    return run.statuses.rows_in({State.CANCELLED})
 
 
 def _after_hold(run: Run, any_failed: bool) -> str:
@@ -180,7 +183,9 @@ def _how_to_submit_waiting(run: Run) -> str:
 
 def _place_to_repair(run: Run) -> str:
     """Return the file that probably caused failures; empty if no command failed."""
-    why = run.statuses.reasons(run.statuses.rows_in({State.FAILED, State.CHECK_FAILED}))
+    states = {State.FAILED, State.CHECK_FAILED}
+    rows = [row for row in run.failed_rows if run.statuses.state(row) in states]
+    why = run.statuses.reasons(rows)
     script = quote(relative_path(run.directory.script))
     if any(map(is_not_found, why)):
         return (
@@ -192,7 +197,7 @@ def _place_to_repair(run: Run) -> str:
             f"chmod +x FILE; or name its interpreter in {script}: bash FILE, python FILE\n"
             "             (resubmit uses the edited script)"
         )
-    if not run.statuses.rows_in({State.FAILED}):
+    if all(run.statuses.state(row) is not State.FAILED for row in rows):
         return ""
     if any(map(is_setup_reason, why)):
         return f"the setup in {script} (resubmit uses the edited script)"
@@ -218,7 +223,7 @@ _RAISED_REQUESTS = {State.OUT_OF_MEMORY: " --mem 2x", State.TIMEOUT: " --time 2x
 
 def _first_key(run: Run) -> str:
     """Return the key of the first failed slice, quoted for the shell."""
-    return quote(run.table.keys[run.statuses.rows_in(FAILED_STATES)[0]])
+    return quote(run.table.keys[run.failed_rows[0]])
 
 
 NOT_FINISHED = 4
@@ -229,9 +234,10 @@ HELD = 6
 def run_exit_code(run: Run) -> int:
     """Return the exit code of a run.
 
-    It is 0 if every slice is done, 1 if the run is finished otherwise or the step after it failed,
-    6 if its own rule holds slices or their further attempts or has cancelled them, and 4 if it is
-    not finished: slices or that step have not ended, or its policy repairs some that failed.
+    It is 0 if every slice is done or accepted, 1 if the run is finished otherwise or the step after
+    it failed, 6 if its own rule holds slices or their further attempts or has cancelled them, and 4
+    if it is not finished: slices or that step have not ended, or its policy repairs some that
+    failed.
     """
     slices_over = slices_are_over(run)
     if run.journal_state.probe:

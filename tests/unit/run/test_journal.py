@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from slurmslice.errors import DamagedRunError
+from slurmslice.run.acceptances import AcceptanceUndone, FailureAccepted
 from slurmslice.run.journal import (
     AfterMet,
     CanaryEnded,
@@ -103,6 +104,8 @@ HISTORY: list[Event] = [
     ThenSubmitted("tok2", "431", "sbatch", 20.5),
     ThenEnded("tok2", "FAILED", "exit 3", 21.0),
     ThenCalledOff(22.0),
+    FailureAccepted("0", "corrupt \udcff", 22.5),
+    AcceptanceUndone("0", 22.6),
     intent(7, "0", code=CodeRecord({"x\udcff.py": "01234567"}, "a" * 40)),
     NodeExcluded("n3", "failures", 5.0, 8, 1, 90, 1e-7, 86419.0, 19.0),
     NodeIncluded("n3", "a person decided that", 20.0),
