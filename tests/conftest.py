@@ -136,6 +136,7 @@ def site_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The place of the site's file, which does not exist yet."""
     path = tmp_path / "site.toml"
     monkeypatch.setattr("slurmslice.actions.site_rules.SITE_FILE", path)
+    monkeypatch.setattr("slurmslice.system.config_files.SITE_FILE", path)
     return path
 
 

@@ -86,7 +86,9 @@ OnStep = Callable[[Run, PollResult, SubmitOutcome], None]
 """A function that is called after each step with the run, the poll and the new submissions."""
 
 
-def poll_interval(age: float, interval: float | None, slice_s: float | None = None) -> float:
+def poll_interval(
+    age: float, interval: float | None, slice_s: float | None = None, least: float = 0.0
+) -> float:
     """Return the seconds until the next poll: a tenth of ``age``, within limits.
 
     A short run is polled often; a long run is polled once a minute.
@@ -96,9 +98,15 @@ def poll_interval(age: float, interval: float | None, slice_s: float | None = No
         interval: the interval that the person chose, seconds; None if there is none.
         slice_s: the duration of a slice, seconds, if queued slices are submitted as others end.
             Then the pause is at most a fifth of it, so that no share of the throttle idles long.
+        least: the site's least interval, seconds (``site_interval``).
     """
     usual = age / 10 if slice_s is None else min(age / 10, slice_s / 5)
-    return interval or min(max(usual, FASTEST_POLL_S), SLOWEST_POLL_S)
+    return max(least, interval or min(max(usual, FASTEST_POLL_S), SLOWEST_POLL_S))
+
+
+def site_interval(run: Run) -> float:
+    """Return the least seconds between two polls of Slurm that a site allows."""
+    return 0.0 if run.engine.runs_in_process else run.site.min_poll_s
 
 
 def backoff_interval(usual: float, unanswered: int) -> float:
@@ -149,6 +157,7 @@ def follow(run: Run, options: FollowOptions, on_step: OnStep) -> None:
             seconds_since_submission(run),
             options.interval,
             _slice_s(run) if outcome.share_free_soon else None,
+            site_interval(run),
         )
         run.engine.wait(backoff_interval(usual, unanswered))
 

@@ -26,7 +26,7 @@ from slurmslice.system.config_files import SITE_FILE
 from slurmslice.system.files import read_file
 
 _MODES = (BY_JOB, *TABLES, "off")
-_TABLES = ("site", "mail")
+_TABLES = ("site", "mail", "defaults")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +116,7 @@ _KEYS = {
     "min-pause": _Key(
         "min_pause_s", 'a duration: "5m"', lambda value: int(parse_duration(_text(value)))
     ),
+    "min-poll": _Key("min_poll_s", 'a duration: "30s"', lambda value: parse_duration(_text(value))),
     "rounds-per-day": _Key("rounds_per_day", "a number from 1 up", _number(1, _MOST)),
     "terms": _Key("terms", "a number from 3 to 1000", _number(3, 1000)),
     "max-attempts": _Key("max_attempts", "a number from 1 up", _number(1, _MOST)),

@@ -11,6 +11,7 @@ from slurmslice.actions.follow import (
     poll_interval,
     raise_lasting_fault,
     seconds_since_submission,
+    site_interval,
 )
 from slurmslice.actions.poll import PollResult, poll
 from slurmslice.actions.submit_queued import SubmitOutcome
@@ -42,7 +43,8 @@ def watch(
             return
         raise_lasting_fault(run)
         unanswered = unanswered + 1 if is_unanswered(polled, SubmitOutcome()) else 0
-        sleep(backoff_interval(poll_interval(seconds_since_submission(run), interval), unanswered))
+        age, least = seconds_since_submission(run), site_interval(run)
+        sleep(backoff_interval(poll_interval(age, interval, least=least), unanswered))
 
 
 def _is_over(run: Run) -> bool:

@@ -19,6 +19,7 @@ class SiteRules:
             for none; empty for any.
         steward_sbatch: sbatch's options of a steward's job; they replace those of a person.
         min_pause_s: the least pause between two rounds, seconds.
+        min_poll_s: the least pause between two polls of ``run`` or ``watch``, seconds.
         rounds_per_day: the most rounds of a run in a day.
         terms: the most terms of a steward's list of dependencies.
         max_attempts: the most attempts of a slice that count.
@@ -36,6 +37,7 @@ class SiteRules:
     unattended: str = ""
     steward_sbatch: ResourceRequest = NO_REQUEST
     min_pause_s: int = 0
+    min_poll_s: float = 0.0
     rounds_per_day: int = 48
     terms: int = 100
     max_attempts: int | None = None

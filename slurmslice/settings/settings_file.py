@@ -2,7 +2,8 @@
 
 A setting is a command line option in a file. Its value is the text of that option. The
 top level holds the options of a new run, ``[policy]`` the options of ``run``, ``[then]`` the step
-after it, and ``[sbatch]`` the options of sbatch. Each ``[profile.NAME]`` may hold all of these.
+after it, and ``[sbatch]`` the options of sbatch. Each ``[profile.NAME]`` and ``[cluster.NAME]`` may
+hold all of these.
 
 In memory an option has the name of its command line parameter (``slices_from``). An sbatch
 option has its dashes (``--mem-per-cpu``). The words of the command are ``words``.
@@ -85,11 +86,12 @@ SettingsLayer = Mapping[str, Setting]
 
 @dataclass(frozen=True)
 class SettingsFile:
-    """The settings of one file: the general ones, and those of each profile."""
+    """The settings of one file: the general ones, and those of each profile and cluster."""
 
     file: str
     always: SettingsLayer
     profiles: Mapping[str, SettingsLayer]
+    clusters: Mapping[str, SettingsLayer] = field(default_factory=dict)
 
 
 # Each option of _SLICES chooses the slices, and each of _COMMAND chooses the command. A layer that
@@ -150,13 +152,22 @@ def _replaced(name: str, value: SettingValue) -> frozenset[str]:
     return replaced
 
 
-def choose_layers(files: Sequence[SettingsFile], profile: str | None) -> list[SettingsLayer]:
+def choose_layers(
+    files: Sequence[SettingsFile], profile: str | None, cluster: str = ""
+) -> list[SettingsLayer]:
     """Return the layers of files, the lowest first, and above them those of a profile.
+
+    Args:
+        files: the files.
+        profile: the profile; None for none.
+        cluster: the cluster, whose table counts above the rest of its file; empty: not known.
 
     Raises:
         BadInputError: no file has this profile.
     """
-    layers = [file.always for file in files]
+    layers = []
+    for one in files:
+        layers += [one.always, *([one.clusters[cluster]] if cluster in one.clusters else [])]
     if profile is None:
         return layers
     found = [file.profiles[profile] for file in files if profile in file.profiles]

@@ -8,7 +8,6 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from slurmslice import sbatch
 from slurmslice.errors import BadInputError
@@ -24,8 +23,11 @@ from slurmslice.settings.settings_file import (
     ValueKind,
 )
 from slurmslice.spec import per_slice_options
-from slurmslice.system.config_files import FOLDER_FILE
+from slurmslice.system import config_files
 from slurmslice.system.toml_text import load_toml
+
+_HOOKS = frozenset({"on-end"})
+"""Keys of commands that run beside slurmslice, not as jobs (docs/adr/0041)."""
 
 
 def parse_settings(data: bytes, file: str, keys: KnownKeys) -> SettingsFile:
@@ -41,10 +43,12 @@ def parse_settings(data: bytes, file: str, keys: KnownKeys) -> SettingsFile:
             message names the nearest one), or has a value of the wrong type.
     """
     tree = _parse(data, file)
+    if file == str(config_files.SITE_FILE):
+        return _parse_defaults(tree, file, keys)
     if isinstance(tree.get("mail"), bool):
         raise _mail_flag(file)
     mail = _table(tree.pop("mail", {}), f"{file}: [mail]")
-    if mail and Path(file).name == FOLDER_FILE:
+    if mail and file == config_files.FOLDER_FILE:
         raise BadInputError(
             f"{file} has a table [mail]. It counts only in your own settings.",
             "Move it to ~/.config/slurmslice/config.toml.",
@@ -52,15 +56,29 @@ def parse_settings(data: bytes, file: str, keys: KnownKeys) -> SettingsFile:
             path=file,
         )
     parse_mail_table(mail, file)  # its values are read when mail is sent
-    profiles = _table(tree.pop("profile", {}), f"{file}: profile")
-    return SettingsFile(
-        file,
-        _Reader(file, "", keys).layer(tree),
-        {
-            name: _Reader(file, name, keys).layer(_table(table, f"{file}: profile.{name}"))
-            for name, table in profiles.items()
-        },
-    )
+    return _file(tree, file, (), keys)
+
+
+def _parse_defaults(tree: dict[str, object], file: str, keys: KnownKeys) -> SettingsFile:
+    """Parse the defaults in the site's file; its other tables are read elsewhere."""
+    return _file(_table(tree.get("defaults", {}), f"{file}: defaults"), file, ("defaults",), keys)
+
+
+def _file(
+    tree: dict[str, object], file: str, above: tuple[str, ...], keys: KnownKeys
+) -> SettingsFile:
+    """Return the settings of a tree, which is at a place in its file."""
+    named: dict[str, dict[str, SettingsLayer]] = {}
+    for kind in ("profile", "cluster"):
+        place = ".".join((*above, kind))
+        named[kind] = {
+            name: _Reader(file, (*above, kind, name), keys).layer(
+                _table(table, f"{file}: {place}.{name}")
+            )
+            for name, table in _table(tree.pop(kind, {}), f"{file}: {place}").items()
+        }
+    always = _Reader(file, above, keys).layer(tree)
+    return SettingsFile(file, always, named["profile"], named["cluster"])
 
 
 def _mail_flag(file: str) -> BadInputError:
@@ -112,10 +130,10 @@ def _table(value: object, where: str) -> dict[str, object]:
 
 @dataclass(frozen=True)
 class _Reader:
-    """Parses the tables of a file, or of one profile in it."""
+    """Parses the tables of a file, or of one profile or cluster in it."""
 
     file: str
-    profile: str
+    above: tuple[str, ...]
     keys: KnownKeys
 
     def layer(self, tree: dict[str, object]) -> SettingsLayer:
@@ -149,7 +167,7 @@ class _Reader:
             yield self._sbatch_option(key, value)
 
     def _header(self, table: str) -> str:
-        parts = [*(["profile", self.profile] if self.profile else []), *([table] if table else [])]
+        parts = [*self.above, *([table] if table else [])]
         return f"[{'.'.join(parts)}]" if parts else ""
 
     def _full_key(self, table: str, key: str) -> str:
@@ -162,6 +180,8 @@ class _Reader:
         if name not in keys:
             raise self._unknown(full_key, name)
         key = keys[name]
+        if name in _HOOKS and self.file == config_files.FOLDER_FILE:
+            raise _hook_in_folder(f"{self.file}: {full_key}", self.file, name)
         if key.kind is ValueKind.WORDS and isinstance(raw, str):
             key = keys["shell"]
         value = _value(key.kind, raw)
@@ -223,6 +243,18 @@ class _Reader:
             where=f"{self.file}: {full_key}",
             nearest=meant[0] if meant else None,
         )
+
+
+def _hook_in_folder(where: str, file: str, name: str) -> BadInputError:
+    return BadInputError(
+        f"{where} is a command that runs where you type slurmslice, and a folder's file may be "
+        "another user's.",
+        f"Move it to ~/.config/slurmslice/config.toml, or type --{name}.",
+        code="hook-in-folder",
+        path=file,
+        key=name,
+        where=where,
+    )
 
 
 def _check(name: str, value: str, where: str) -> None:

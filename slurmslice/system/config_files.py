@@ -22,5 +22,5 @@ def user_file() -> Path:
 
 
 def settings_files() -> list[Path]:
-    """Return the existing settings files, the lowest layer first: the user's, this folder's."""
-    return [file for file in (user_file(), Path(FOLDER_FILE)) if file.exists()]
+    """Return the existing settings files, the lowest layer first: site, user, this folder."""
+    return [file for file in (SITE_FILE, user_file(), Path(FOLDER_FILE)) if file.exists()]

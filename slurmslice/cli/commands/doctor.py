@@ -9,6 +9,8 @@ import click
 from slurmslice.actions.open_run import choose_engine
 from slurmslice.actions.site_rules import rules_in_force
 from slurmslice.cli.options.common import SbatchCommand, engine_option, typed_words_and_request
+from slurmslice.cli.options.new_run_options import setting_keys
+from slurmslice.cli.options.settings_options import settings_in_force
 from slurmslice.cli.output.console import emit_note, print_line
 from slurmslice.cli.output.probes import (
     address,
@@ -17,12 +19,15 @@ from slurmslice.cli.output.probes import (
     show_probe,
     without_mail,
 )
+from slurmslice.cli.output.settings_sources import show_settings
 from slurmslice.cli.output.tables import Column, print_table
 from slurmslice.engines.protocol import Engine
 from slurmslice.engines.slurm import SlurmEngine
+from slurmslice.errors import BadInputError
 from slurmslice.notify.address import check_address
 from slurmslice.sbatch.resource_request import ResourceRequest
 from slurmslice.sbatch.units import format_memory, format_time
+from slurmslice.system.config_files import settings_files
 
 _COLUMNS = (
     Column("PARTITION"),
@@ -57,16 +62,18 @@ def command(engine: str, mail: bool, probe: bool) -> int:
     """
     typed = typed_words_and_request()[1].verify()
     request = without_mail(typed)
-    chosen, good = choose_engine(engine, Path.cwd()), True
+    chosen = choose_engine(engine, Path.cwd())
     if mail and (given := typed.get("mail-user")) is not None:
         check_address(given)
     if isinstance(chosen, SlurmEngine):
         _show_slurm(chosen, request)
     else:
         _show_machine(chosen, request)
+    _show_settings(chosen)
+    good = True
     by_job = probe and mail and rules_in_force().may_mail_by_job
     if probe:
-        good = show_probe(chosen, typed, address(typed) if by_job else "")
+        good = show_probe(chosen, typed, address(typed) if by_job else "") and good
     if mail:
         good = show_mail(chosen, typed, by_job=by_job) and good
     return 0 if good else 1
@@ -106,6 +113,20 @@ def _show_slurm(engine: SlurmEngine, request: ResourceRequest) -> None:
     if health.accounting != "on":
         message = "Accounting is off: states come from the queue and from the tasks' files."
         emit_note("no-accounting", message)
+
+
+def _show_settings(engine: Engine) -> None:
+    """Print which settings file said what, and errors in them."""
+    rules = rules_in_force()
+    try:
+        found, clusters = settings_in_force(settings_files(), setting_keys(), engine)
+        show_settings(found, engine.cluster(), clusters)
+    except BadInputError as why:
+        print_line(f"settings: {why.message} {why.hint}")
+    if rules.fault:
+        print_line(f"site: {rules.fault}")
+    elif rules.contact:
+        print_line(f"contact: {rules.contact}")
 
 
 def _show_machine(engine: Engine, request: ResourceRequest) -> None:

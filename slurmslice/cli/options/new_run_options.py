@@ -112,7 +112,8 @@ EPILOG = (
     "-p -A -q -c -t -N -n -G -C -d -w -x --mem --mem-per-cpu --gres --exclusive …\n\n"
     "Options may also be in slurmslice.toml in this folder, and in "
     "~/.config/slurmslice/config.toml. A typed option overrides --profile, which overrides "
-    "slurmslice.toml, which overrides config.toml."
+    "slurmslice.toml, which overrides config.toml, which overrides the site's file. Each may have "
+    "[cluster.NAME]. `slurmslice doctor` shows which file said what."
 )
 
 

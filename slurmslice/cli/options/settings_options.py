@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from click.core import ParameterSource
 
 from slurmslice.cli.options.sbatch_options import cluster_options
 from slurmslice.cli.output.console import emit_note
+from slurmslice.engines.protocol import Engine
 from slurmslice.errors import BadInputError, NotAFileError, SlurmsliceError
 from slurmslice.sbatch.resource_request import ResourceRequest
 from slurmslice.settings.settings_file import (
@@ -25,6 +27,7 @@ from slurmslice.settings.settings_file import (
     merge_layers,
 )
 from slurmslice.settings.toml_reader import parse_settings
+from slurmslice.system import config_files
 from slurmslice.system.files import read_file, unreadable_file_error
 
 
@@ -42,8 +45,12 @@ def fill_in_settings(ctx: click.Context, files: list[Path], known: KnownKeys) ->
         BadInputError: a file cannot be read or has an error, or no file has the profile.
     """
     keys = replace(known, cluster_options=lambda: cluster_options(ctx))
-    layers = choose_layers([_read(path, keys) for path in files], ctx.params["profile"])
-    result = merge_layers([*layers, _typed(ctx)])
+    read = read_settings(files, keys)
+    typed = _typed(ctx)
+    engine = merge_layers([*choose_layers(read, ctx.params["profile"]), typed]).get("engine")
+    cluster = _cluster(read, str(engine.value) if engine else ctx.params["engine"])
+    layers = choose_layers(read, ctx.params["profile"], cluster)
+    result = merge_layers([*layers, typed])
     if ctx.params.get("run_name"):
         policy = {key.option for key in keys.policy.values()}
         if ctx.get_parameter_source(RULES_OPTION) is ParameterSource.COMMANDLINE:
@@ -54,6 +61,52 @@ def fill_in_settings(ctx: click.Context, files: list[Path], known: KnownKeys) ->
         names = [setting.key for setting in found.values() if setting.file == file]
         emit_note("settings-read", f"From {file}: {', '.join(names)}", file=file, keys=names)
     _set_options(ctx, found)
+
+
+def read_settings(files: Sequence[Path], keys: KnownKeys) -> list[SettingsFile]:
+    """Read settings files. A note tells an error of the site's, which stops no user.
+
+    Raises:
+        BadInputError: another file cannot be read or has an error.
+    """
+    found = []
+    for path in files:
+        try:
+            found.append(_read(path, keys))
+        except SlurmsliceError as why:
+            if path != config_files.SITE_FILE:
+                raise
+            message = f"The defaults of {path} do not count: {why.message}"
+            emit_note("site-defaults-unusable", message, path=str(path))
+    return found
+
+
+def _cluster(read: Sequence[SettingsFile], engine: str) -> str:
+    """Return the name of the cluster if a file has a table for one; empty if it is not known."""
+    if not any(file.clusters for file in read):
+        return ""
+    from slurmslice.actions.open_run import choose_engine
+
+    try:
+        return choose_engine(engine, Path.cwd()).cluster()
+    except SlurmsliceError as why:
+        message = f"The tables [cluster.NAME] of the settings do not count: {why.message}"
+        emit_note("cluster-unknown", message)
+        return ""
+
+
+def settings_in_force(
+    files: Sequence[Path], known: KnownKeys, engine: Engine
+) -> tuple[SettingsLayer, list[str]]:
+    """Return the settings of files, without profiles, and the clusters that have a table.
+
+    Raises:
+        BadInputError: a file cannot be read or has an error.
+    """
+    read = read_settings(files, known)
+    clusters = sorted({name for file in read for name in file.clusters})
+    cluster = engine.cluster() if clusters else ""
+    return merge_layers(choose_layers(read, None, cluster)), clusters
 
 
 def setting_of(option: str, files: list[Path], profile: str, known: KnownKeys) -> str:
