@@ -27,7 +27,6 @@ _COLUMNS = (
     Column("SLICES", right=True),
     Column("DONE", right=True),
     Column("FAILED", right=True),
-    Column("ACCEPTED", right=True, dropped=6),
     Column("CANCELLED", right=True, dropped=3),
     Column("IN FLIGHT", right=True, dropped=4),
     Column("WAITING", right=True, dropped=5),
@@ -95,7 +94,7 @@ def _table() -> None:
         try:
             record = _record(RunDirectory(path))
         except SlurmsliceError as why:
-            rows.append((path.name, *[""] * 9, f"unreadable: {why.message}"))
+            rows.append((path.name, *[""] * 8, f"unreadable: {why.message}"))
             continue
         made = datetime.datetime.fromtimestamp(float(str(record["created_at"])))
         rows.append(
@@ -104,8 +103,7 @@ def _table() -> None:
                 str(record["engine"]),
                 str(record["slices"]),
                 str(record["done"]),
-                str(record["failed"]),
-                str(record["accepted"]),
+                f"{record['failed']}{_accepted_text(record)}",
                 str(record["cancelled"]),
                 str(record["in_flight"]),
                 str(record["waiting"]),
@@ -118,6 +116,10 @@ def _table() -> None:
         "states-as-last-seen",
         "These are the states last seen. To ask now: slurmslice status [RUN]",
     )
+
+
+def _accepted_text(record: dict[str, object]) -> str:
+    return f" (+{record['accepted']} accepted)" if record["accepted"] else ""
 
 
 def _record(directory: RunDirectory) -> dict[str, object]:
