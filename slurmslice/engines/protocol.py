@@ -84,6 +84,8 @@ class TaskLimits:
         note: a note for the person about such tasks on this engine; empty if there is none.
         node_mem_mib: the memory of the commonest node for such tasks, MiB; None if not known.
         nodes: the number of nodes of the partitions for such tasks; None if not known.
+        maintenance_at: the begin of the next maintenance of all these nodes, epoch seconds; None if
+            none is planned, or it is not known. Until its end, no task may run on them.
     """
 
     max_array_size: int
@@ -95,6 +97,7 @@ class TaskLimits:
     note: str = ""
     node_mem_mib: int | None = None
     nodes: int | None = None
+    maintenance_at: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,6 +30,7 @@ from slurmslice.policy.ladder import (
     attempts_used,
     next_step,
     request_changes,
+    seconds_until,
 )
 from slurmslice.policy.repair_rules import Step, StepKind
 from slurmslice.run.continuations import CONTINUE, is_continuation
@@ -288,14 +289,17 @@ class Decisions:
         Raises:
             BadInputError: a number in the request cannot be read.
         """
-        limits, packing = self._limits(had), self._run.record.packing
+        run, packing = self._run, self._run.record.packing
+        of_site = run.site.max_mem_mib // packing.at_once if run.site.max_mem_mib else None
+        limits = self._limits(had)
+        if limits is None:
+            return Bounds(first, site_mib=of_site)
         return Bounds(
             first,
-            limits.node_mem_mib // packing.at_once if limits and limits.node_mem_mib else None,
-            limits.max_time_s // packing.rounds if limits and limits.max_time_s else None,
-            site_mib=self._run.site.max_mem_mib // packing.at_once
-            if self._run.site.max_mem_mib
-            else None,
+            limits.node_mem_mib // packing.at_once if limits.node_mem_mib else None,
+            limits.max_time_s // packing.rounds if limits.max_time_s else None,
+            site_mib=of_site,
+            maintenance_s=seconds_until(limits.maintenance_at, run.clock(), packing.rounds),
         )
 
     def impossible_reason(self, request: ResourceRequest) -> str:

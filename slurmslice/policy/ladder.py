@@ -202,6 +202,7 @@ class Bounds:
         peak_mib: the largest measured use of memory of slices that ended, MiB.
         node: the node that it failed on.
         site_mib: the most memory of a slice that the site allows, MiB.
+        maintenance_s: the time for a slice until a maintenance takes all its nodes, seconds.
     """
 
     first: ResourceRequest
@@ -210,6 +211,18 @@ class Bounds:
     peak_mib: int | None = None
     node: str | None = None
     site_mib: int | None = None
+    maintenance_s: int | None = None
+
+
+def seconds_until(maintenance_at: float | None, now: float, rounds: int) -> int | None:
+    """Return the time that each slice of a task has until a maintenance; None if none is planned.
+
+    Args:
+        maintenance_at: its begin, epoch seconds.
+        now: epoch seconds.
+        rounds: the number of slices of the task that run one after another.
+    """
+    return None if maintenance_at is None else max(0, int(maintenance_at - now) // rounds)
 
 
 def request_changes(step: Step, had: ResourceRequest, bounds: Bounds) -> Mapping[str, str] | Left:
@@ -246,15 +259,24 @@ def _longer(had: ResourceRequest, factor: str, bounds: Bounds) -> Mapping[str, s
     """Multiply the time limit, up to its cap."""
     if had.time_s is None:
         return Left("its time limit is not known")
-    caps = [TIME_CAP * bounds.first.time_s] if bounds.first.time_s else []
-    cap = min([*caps, *([bounds.max_time_s] if bounds.max_time_s else [])], default=None)
     wanted = scale_time(had["time"], factor)
     seconds = ResourceRequest((("time", wanted),)).time_s or 0
-    if cap is None or seconds <= cap:
+    cap, why = min(_time_caps(bounds), default=(seconds, ""))
+    if seconds <= cap:
         return {"time": wanted}
     if cap <= had.time_s:
-        return Left(f"more time than {format_time(cap)} is not requested")
+        return Left(f"more time than {format_time(cap)} is not requested{why}")
     return {"time": format_time(cap)}
+
+
+def _time_caps(bounds: Bounds) -> Iterator[tuple[int, str]]:
+    """Yield each cap on the time limit, seconds, and the end of a reason to leave a slice."""
+    if bounds.first.time_s:
+        yield TIME_CAP * bounds.first.time_s, ""
+    if bounds.max_time_s:
+        yield bounds.max_time_s, ""
+    if bounds.maintenance_s is not None:  # Slurm counts whole minutes
+        yield max(0, bounds.maintenance_s // 60 * 60), ", because a maintenance begins then"
 
 
 def _larger(had: ResourceRequest, factor: str, bounds: Bounds) -> Mapping[str, str] | Left:

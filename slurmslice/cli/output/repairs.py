@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 
@@ -19,7 +20,7 @@ from slurmslice.plan.repairs import (
 )
 from slurmslice.plan.same_code import CODE_CHANGED
 from slurmslice.policy.budget import NO_COST, Cost, budget_limit
-from slurmslice.policy.ladder import Bounds, Left, RepairPolicy, foresee
+from slurmslice.policy.ladder import Bounds, Left, RepairPolicy, foresee, seconds_until
 from slurmslice.policy.repair_forward import FEWEST_OVER, ONE_IN, next_larger
 from slurmslice.policy.repair_rules import Step, StepKind
 from slurmslice.reports.counts import key_ranges
@@ -129,6 +130,7 @@ def _bounds(record: RunRecord, group: RequestGroup, engine: Engine, site: SiteRu
         limits.max_time_s // packing.rounds if limits.max_time_s else None,
         node=None if engine.runs_in_process else _NODE,
         site_mib=of_site,
+        maintenance_s=seconds_until(limits.maintenance_at, time.time(), packing.rounds),
     )
 
 

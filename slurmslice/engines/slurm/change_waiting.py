@@ -74,7 +74,7 @@ def _change(
         NoAnswerError, EngineError: as ``Engine.change_waiting``.
     """
     before = _waiting_tasks(slurm, job)
-    add = frozenset[str]().union(*(_expanded(slurm, nodes) for nodes in add))
+    add = frozenset[str]().union(*(slurm.expand(nodes) for nodes in add))
     kept = frozenset[str]().union(*(task.nodes for task in before)) - set(remove)
     nodes, values = kept.union(add), _update_words(request)
     same_nodes = not (add or remove) or all(task.nodes == nodes for task in before)
@@ -166,7 +166,7 @@ def _waiting_tasks(slurm: SlurmClient, job: JobIdentity) -> list[_WaitingTask]:
             continue
         nodes, memory = shown["ExcludedNodes"], _value("MinMemoryNode", shown["MinMemory"])
         if nodes not in expanded:
-            expanded[nodes] = _expanded(slurm, nodes)
+            expanded[nodes] = slurm.expand(nodes)
         values = {
             **{word: _value(word, shown[word]) for word in ("Partition", "TimeLimit")},
             **dict.fromkeys(("MinMemoryNode", "MinMemoryCPU"), memory),
@@ -177,8 +177,3 @@ def _waiting_tasks(slurm: SlurmClient, job: JobIdentity) -> list[_WaitingTask]:
 
 def _indices(tasks: Iterable[_WaitingTask]) -> frozenset[int]:
     return frozenset[int]().union(*(task.indices for task in tasks))
-
-
-def _expanded(slurm: SlurmClient, nodes: str) -> frozenset[str]:
-    names = slurm.query(commands.scontrol_hostnames(nodes)) if "[" in nodes else nodes
-    return frozenset(name for line in names.splitlines() for name in line.split(",") if name)

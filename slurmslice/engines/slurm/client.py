@@ -169,6 +169,15 @@ class SlurmClient:
         """
         return job_records.parse_squeue_records(self.query(argv))
 
+    def expand(self, nodes: str) -> frozenset[str]:
+        """Return the names in a list of nodes (``n[1-3],m4``).
+
+        Raises:
+            NoAnswerError: scontrol, which expands it, failed.
+        """
+        names = self.query(commands.scontrol_hostnames(nodes)) if "[" in nodes else nodes
+        return frozenset(name for line in names.splitlines() for name in line.split(",") if name)
+
     def control_job(self, job: JobIdentity, argv: commands.Argv) -> None:
         """Run a command that changes an array. Nothing happens if another job has its id now.
 

@@ -70,6 +70,19 @@ class Node:
     configured_cpus: int
 
 
+@dataclass(frozen=True, slots=True)
+class Maintenance:
+    """A reservation for maintenance: no job of a user may run on its nodes.
+
+    Attributes:
+        begins_at: epoch seconds.
+        nodes: its nodes, as a list of Slurm (``n[1-3],m4``).
+    """
+
+    begins_at: float
+    nodes: str
+
+
 _SETTING = re.compile(r"([A-Za-z_]\w*)\s*= ?(.*)")
 
 
@@ -113,6 +126,20 @@ def _parse_partition(line: str) -> Partition:
         values.get("QoS", "N/A") not in {"N/A", "(null)", ""},
         values.get("AllocNodes", "ALL").replace("ALL", ""),
     )
+
+
+def parse_maintenances(text: str) -> list[Maintenance]:
+    """Parse the maintenances of ``scontrol --oneliner show reservation``, the next one first.
+
+    Other reservations are left out. The times must be epoch seconds (``SLURM_TIME_FORMAT=%s``).
+    """
+    found = list[Maintenance]()
+    for line in text.split("\n"):
+        values = dict(word.partition("=")[::2] for word in line.split(" "))
+        begins_at = parse_number(values.get("StartTime", ""))
+        if "MAINT" in values.get("Flags", "").split(",") and begins_at is not None:
+            found.append(Maintenance(begins_at, values.get("Nodes", "")))
+    return sorted(found, key=lambda one: one.begins_at)
 
 
 def _parse_limit(text: str) -> int | None:

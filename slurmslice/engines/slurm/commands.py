@@ -51,6 +51,7 @@ SHOW_CONFIG: Argv = ("scontrol", "show", "config")
 SHOW_PARTITIONS: Argv = ("scontrol", "--oneliner", "show", "partition")
 # Hidden partitions and those closed to the user's groups too: sbatch knows all of them.
 SHOW_ALL_PARTITIONS: Argv = ("scontrol", "--all", "--oneliner", "show", "partition")
+SHOW_RESERVATIONS: Argv = ("scontrol", "--oneliner", "show", "reservation")
 SHOW_FEDERATION: Argv = ("scontrol", "show", "federation")
 
 

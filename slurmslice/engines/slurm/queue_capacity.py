@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from slurmslice.engines.protocol import QueueCapacity, TaskLimits
 from slurmslice.engines.slurm import (
@@ -60,6 +61,7 @@ class ClusterCapacity:
             size, at_once, why, min(times, default=None), default_s, impossible,
             node_mem_mib=capacity.commonest_memory(partitions, nodes),
             nodes=len({node.name for node in nodes}) or None,
+            maintenance_at=self._maintenance_of({node.name for node in nodes}),
         )  # fmt: skip
 
     def queue_capacity(self, request: ResourceRequest) -> QueueCapacity:
@@ -133,6 +135,15 @@ class ClusterCapacity:
         names = {partition.name for partition in partitions}
         nodes = cluster_records.parse_nodes(self._slurm.query(commands.sinfo()))
         return [node for node in nodes if node.partition in names]
+
+    def _maintenance_of(self, nodes: Collection[str]) -> float | None:
+        """Return the begin of the next maintenance of all these nodes; None if none is known."""
+        with contextlib.suppress(NoAnswerError):
+            shown = self._slurm.query(commands.SHOW_RESERVATIONS)
+            for planned in cluster_records.parse_maintenances(shown) if nodes else ():
+                if self._slurm.expand(planned.nodes).issuperset(nodes):
+                    return planned.begins_at
+        return None
 
     def _why_never(
         self, request: ResourceRequest, partitions: Sequence[cluster_records.Partition]

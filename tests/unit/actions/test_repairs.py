@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from typing import Any
 
 import pytest
@@ -93,6 +94,19 @@ def test_each_follower_repairs_by_the_recorded_policy(
     assert overrides(engine, "time") == [None, "01:30:00"]
     left = {one["cause"]: one["keys"] for one in noted(typed)["not_repaired"]}
     assert left == {"exit:1": "1", "check": "2"}
+
+
+@pytest.mark.parametrize(("minutes", "asked"), [(100, "01:30:00"), (70, "01:10:00"), (40, None)])
+def test_a_repair_ends_before_a_maintenance(
+    minutes: int, asked: str | None, typed: Typed, engine: FakeEngine
+) -> None:
+    """A longer job would not start until its end. The reason is told."""
+    made(typed, "--retry")
+    engine.limited = TaskLimits(1001, maintenance_at=time.time() + minutes * 60 + 30)
+    engine.end("100", 0, State.TIMEOUT)
+    typed("tick", "x")
+    assert overrides(engine, "time")[1:] == ([asked] if asked else [])
+    assert ("maintenance" in typed("status", "x")) == (asked is None)
 
 
 def test_a_node_that_failed_is_excluded_beside_the_persons_own(

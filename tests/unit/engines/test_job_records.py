@@ -476,6 +476,26 @@ def test_usable_nodes(state: str, usable: bool) -> None:
     assert cluster_records.parse_nodes(f"n1|p|{state}|0/4/0/4|100|0|\n")[0].usable is usable
 
 
+RESERVATION = (
+    "ReservationName={name} StartTime={at} EndTime=9999 Nodes={nodes} Flags={flags} Users=root"
+)
+
+
+def test_parse_maintenances() -> None:
+    """The next one first; other reservations, and none at all, are no maintenance."""
+    lines = [
+        RESERVATION.format(name="b", at=2000, nodes="n[1-4]", flags="MAINT,SPEC_NODES,ALL_NODES"),
+        RESERVATION.format(name="c", at=500, nodes="n[1-4]", flags="SPEC_NODES"),
+        RESERVATION.format(name="a", at=1000, nodes="n1", flags="IGNORE_JOBS,MAINT"),
+    ]
+    found = cluster_records.parse_maintenances("\n".join(lines) + "\n")
+    assert found == [
+        cluster_records.Maintenance(1000, "n1"),
+        cluster_records.Maintenance(2000, "n[1-4]"),
+    ]
+    assert cluster_records.parse_maintenances("No reservations in the system\n") == []
+
+
 # -- any text --------------------------------------------------------------------------------
 
 PARSERS: list[Callable[[str], Any]] = [
@@ -486,6 +506,7 @@ PARSERS: list[Callable[[str], Any]] = [
     cluster_records.parse_config,
     cluster_records.parse_partitions,
     cluster_records.parse_nodes,
+    cluster_records.parse_maintenances,
 ]
 WORDS = st.sampled_from(
     ["9", "_", "[", "]", "0-5", ":", "%", "...", ",", "|", "PENDING", "COMPLETED", "3:0", "\n", "n",

@@ -562,6 +562,20 @@ def test_only_usable_nodes_of_the_partition_count(halo: SlurmEngine, tmp_path: P
     assert halo.limits(a_request(partition="short,main")).at_once == 16
 
 
+@pytest.mark.parametrize(
+    ("nodes", "begins_at"), [("node[1-4]", 2000), ("node1,node2,node3", None), ("", None)]
+)
+def test_the_next_maintenance_of_all_nodes(
+    halo: SlurmEngine, tmp_path: Path, nodes: str, begins_at: int | None
+) -> None:
+    """While one node is left, tasks can run there."""
+    (tmp_path / "node[1-4]s").write_text("node1\nnode2\nnode3\nnode4\n")
+    (tmp_path / "reservations").write_text(
+        f"ReservationName=r StartTime=2000 Nodes={nodes} Flags=MAINT\n" if nodes else "none\n"
+    )
+    assert halo.limits(a_request()).maintenance_at == begins_at
+
+
 def test_no_guess_without_a_count(halo: SlurmEngine, tmp_path: Path) -> None:
     """GPUs, an unknown partition, no sinfo: only MaxArraySize and the reason are returned."""
     assert halo.limits(a_request(options=(("gres", "gpu:1"),))) == TaskLimits(

@@ -20,6 +20,7 @@ from slurmslice.policy.ladder import (
     foresee,
     next_step,
     request_changes,
+    seconds_until,
 )
 from slurmslice.policy.repair_rules import Step, StepKind
 from slurmslice.sbatch.resource_request import ResourceRequest
@@ -100,6 +101,35 @@ def test_time_grows_to_its_caps() -> None:
     limited = Bounds(hour, max_time_s=2 * 3600)
     assert values(many, "timeout", limited, "time") == ["01:30:00", "02:00:00"]
     assert values(RETRY, "timeout", Bounds(asked()), "time") == []
+
+
+@pytest.mark.parametrize(
+    ("left", "grown"),
+    [
+        (5 * 3600, ["01:30:00", "02:15:00", "03:22:30", "04:00:00"]),
+        (7259, ["01:30:00", "02:00:00"]),  # whole minutes: Slurm rounds up
+        (3600, []),
+        (0, []),
+    ],
+)
+def test_time_ends_before_a_maintenance(left: int, grown: list[str]) -> None:
+    """A longer job would only start after it. A typed time is the person's."""
+    hour = asked(time="1:00:00")
+    bounds = Bounds(hour, maintenance_s=left)
+    assert values(RepairPolicy(9, retry=True), "timeout", bounds, "time") == grown
+    assert values(on("timeout=--time=9:00:00"), "timeout", bounds, "time") == ["9:00:00"]
+
+
+def test_a_maintenance_is_the_reason_to_leave() -> None:
+    """And a pack shares the time until then among its rounds."""
+    hour = asked(time="1:00:00")
+    step = Step(StepKind.CHANGE, (("time", "2x"),))
+    left = request_changes(step, hour, Bounds(hour, maintenance_s=3600))
+    assert isinstance(left, Left)
+    assert "maintenance" in left.reason
+    assert seconds_until(5000.5, 1000.0, 2) == 2000
+    assert seconds_until(900.0, 1000.0, 1) == 0
+    assert seconds_until(None, 1000.0, 1) is None
 
 
 def test_a_typed_value_has_no_cap() -> None:
