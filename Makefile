@@ -25,6 +25,7 @@
 # make scenario SCENARIO_ARGS="--release 24.11"   play it on another release of Slurm (Debian)
 # make scenario-faults      play the faults of a steward on a cluster of its own (as root; 25 minutes)
 # make scenario-faults CASES="killed python-away"
+# make scenario-policies    play canary, stop rules and steps afterwards, with both engines (as root)
 
 PYTHON ?= python3
 SLURM ?= auto
@@ -44,7 +45,7 @@ BIN := .venv/bin
 READY := .venv/ready
 DEMO := build/demo
 
-.PHONY: demo test test-versions check bench scenario scenario-faults cluster-up cluster-down cluster-shell clean help
+.PHONY: demo test test-versions check bench scenario scenario-faults scenario-policies cluster-up cluster-down cluster-shell clean help
 
 help:
 	@sed -n 's/^#\( \|$$\)//p' Makefile
@@ -87,6 +88,9 @@ scenario: $(READY)
 
 scenario-faults: $(READY)
 	$(BIN)/python -m tests.scenarios.steward_faults $(CLUSTER)-faults $(CASES)
+
+scenario-policies: $(READY)
+	$(BIN)/python -m tests.scenarios.policies $(CLUSTER)-policies $(CASES)
 
 cluster-up:
 	$(PYTHON) tests/support/slurm_cluster up --dir $(CLUSTER)

@@ -6,7 +6,7 @@ from collections import Counter
 
 import pytest
 
-from tests.scenarios import steward_faults, unattended
+from tests.scenarios import policies, steward_faults, unattended
 from tests.support.paths import REPOSITORY
 
 
@@ -25,6 +25,13 @@ def test_the_faults_name_the_file_of_the_site_that_is_replaced() -> None:
     """The scenario must not touch that of this machine."""
     source = REPOSITORY / "slurmslice" / "system" / "config_files.py"
     assert steward_faults.SITE_FILE in source.read_text()
+
+
+def test_the_cases_of_the_policies_say_what_they_play() -> None:
+    """A case that is not there is refused."""
+    assert all(case.__doc__ for case in policies.CASES.values())
+    with pytest.raises(SystemExit):
+        policies.main(["folder", "no-such-case"])
 
 
 def test_a_seed_deals_all_kinds_of_slices() -> None:

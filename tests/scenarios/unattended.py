@@ -298,9 +298,7 @@ def main() -> int:
     parser.add_argument("--release", choices=roots.SUITES, help="of Slurm; else the machine's own")
     wish = parser.parse_args()
     settings = Settings(nodes=6, min_job_age=300, requeue_wait=120 if wish.usual_timings else 20)
-    if wish.release:
-        root = roots.make(wish.release, roots.CACHE, lambda text: print(text, flush=True))
-        settings = replace(settings, root=str(root), user=versions.USER)
+    settings = of_release(settings, wish.release)
     cluster = Cluster(wish.folder, settings, say=lambda text: print(text, flush=True))
     cluster.up()
     try:
@@ -310,6 +308,14 @@ def main() -> int:
             return play(site, cluster, folder, deal(wish.slices, wish.seed), wish.minutes)
     finally:
         cluster.down()
+
+
+def of_release(settings: Settings, release: str | None) -> Settings:
+    """Return the settings of a cluster with a release of Slurm; None for the machine's own."""
+    if release is None:
+        return settings
+    root = roots.make(release, roots.CACHE, lambda text: print(text, flush=True))
+    return replace(settings, root=str(root), user=versions.USER)
 
 
 def play(site: Site, cluster: Cluster, folder: Path, kinds: Mapping[str, str], minutes: int) -> int:
