@@ -7,7 +7,7 @@ ranks.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -20,8 +20,11 @@ MAX_LINE = 1000
 _MOST_PLACES = 200
 """So many places of one text are looked at, because a log may have a common text in each line."""
 
-_WORD_LINES = 200
-"""So many of the last lines are searched for a word such as error."""
+_NEAR = 8 << 10
+"""So many bytes at the end are searched first."""
+
+_WORD_BYTES = 16 << 10
+"""So many bytes at the end are searched for a word such as error."""
 
 
 class Rank(IntEnum):
@@ -137,14 +140,15 @@ FORMS = (
 )  # fmt: skip
 """The forms of errors that slurmslice knows, in English."""
 
-_WORDS = re.compile(
-    rb"(?i)error|fatal|exception|fail|cannot|can't|could not|couldn't|unable|invalid|illegal"
-    rb"|not found|abort|denied|unknown|missing|exceeded|panic|refused|unexpected"
-)
+_WORDS = (
+    b"error", b"fatal", b"exception", b"fail", b"cannot", b"can't", b"could not", b"couldn't",
+    b"unable", b"invalid", b"illegal", b"not found", b"abort", b"denied", b"unknown", b"missing",
+    b"exceeded", b"panic", b"refused", b"unexpected",
+)  # fmt: skip
 _PREFIX = re.compile(
     rb"(?:\x1b\[[0-9;]*m|\[?rank ?\d+\]?: ?|\d{1,5}: |\[[\w.-]+:\d+\] ?|\s)+", re.IGNORECASE
 )
-_DECORATION = re.compile(rb"[\W_]*")
+_HAS_TEXT = re.compile(rb"[^\W_]|[\x80-\xff]")
 _FORTRAN_PLACE = re.compile(r"of file (\S+)")
 
 
@@ -159,7 +163,10 @@ def find_error_line(tail: bytes, cause: str = "", own: tuple[str, ...] = ()) -> 
     place = _place_of_cause(tail, cause, own) if cause else -1
     if place >= 0:
         return ErrorLine(_text(_line_at(tail, place)[1]))
-    return _by_traceback_or_form(tail) or _by_words(tail)
+    near = len(tail) - _NEAR
+    if near > 0 and (found := _of_program(tail, tail[near:], near)):
+        return found
+    return _of_program(tail, tail, 0) or _of_others(tail) or _by_words(tail)
 
 
 def _place_of_cause(tail: bytes, cause: str, own: tuple[str, ...]) -> int:
@@ -167,23 +174,38 @@ def _place_of_cause(tail: bytes, cause: str, own: tuple[str, ...]) -> int:
     return max(places, default=-1)
 
 
-def _by_traceback_or_form(tail: bytes) -> ErrorLine | None:
-    """Return the line of the highest rank. A traceback counts at its last line."""
-    found = _last_traceback(tail)
-    place = found[0] if found else -1
-    for rank in Rank:
-        formed = _best(tail, rank)
-        if rank is Rank.PROGRAM and found and (formed is None or formed[0] <= place):
-            return found[1]
-        if formed:
-            return ErrorLine(_joined(tail, *formed), _frame(tail, formed[0]))
-    return None
+def _of_program(tail: bytes, end: bytes, offset: int) -> ErrorLine | None:
+    """Return the last line in which the program itself reports an error. A traceback counts too.
+
+    Args:
+        tail: the end of the log.
+        end: its last part, which begins at the offset: in most logs the error is there.
+        offset: where that part begins.
+    """
+    found, formed = _last_traceback(tail, offset), _best(end, Rank.PROGRAM)
+    if found and (formed is None or formed[0] + offset <= found[0]):
+        return found[1]
+    return _as_line(end, *formed) if formed else None
 
 
-def _last_traceback(tail: bytes) -> tuple[int, ErrorLine] | None:
-    """Return the last traceback that is not one of a launcher of processes, with its place."""
+def _of_others(tail: bytes) -> ErrorLine | None:
+    """Return the line of the highest rank below that of programs."""
+    ranks = (rank for rank in Rank if rank is not Rank.PROGRAM)
+    found = next((best for rank in ranks if (best := _best(tail, rank))), None)
+    return _as_line(tail, *found) if found else None
+
+
+def _as_line(tail: bytes, start: int, form: ErrorForm) -> ErrorLine:
+    return ErrorLine(_joined(tail, start, form), _frame(tail, start))
+
+
+def _last_traceback(tail: bytes, offset: int) -> tuple[int, ErrorLine] | None:
+    """Return the last traceback that is not one of a launcher of processes, with its place.
+
+    One that begins before the offset does not count.
+    """
     spare = None
-    for start in last_tracebacks(tail):
+    for start in last_tracebacks(tail, offset):
         if (found := exception_after(tail, start)) is None:
             continue
         place, text, frame = found
@@ -256,16 +278,15 @@ def _without_prefix(line: bytes) -> bytes:
 
 
 def _by_words(tail: bytes) -> ErrorLine | None:
-    """Return the last line with a word of errors, else the last line with any word."""
-    lines = [line for line in _last_lines(tail) if not _DECORATION.fullmatch(line)]
-    for line in filter(_WORDS.search, lines):
-        return ErrorLine(_text(line))
-    return ErrorLine(_text(lines[0]), is_error=False) if lines else None
-
-
-def _last_lines(tail: bytes) -> Iterable[bytes]:
-    lines = re.split(rb"[\r\n]+", tail[-_WORD_LINES * MAX_LINE :])
-    return [line[:MAX_LINE] for line in reversed(lines[-_WORD_LINES:])]
+    """Return the last line with a word of errors, else the last line with a letter or digit."""
+    end = tail[-_WORD_BYTES:]
+    low = end.lower()  # of bytes: only ASCII letters change, so places stay
+    place = max(low.rfind(word) for word in _WORDS)
+    if place >= 0:
+        return ErrorLine(_text(_line_at(end, place)[1]))
+    lines = re.split(rb"[\r\n]+", end)
+    last = next((line for line in reversed(lines) if _HAS_TEXT.search(line)), None)
+    return None if last is None else ErrorLine(_text(last[:MAX_LINE]), is_error=False)
 
 
 def first_line(reason: bytes) -> ErrorLine | None:

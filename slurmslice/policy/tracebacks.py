@@ -19,11 +19,11 @@ _INSTALLED = re.compile(
 )
 
 
-def last_tracebacks(tail: bytes) -> Iterator[int]:
-    """Iterate over the beginnings of the last tracebacks, from the end."""
+def last_tracebacks(tail: bytes, offset: int) -> Iterator[int]:
+    """Iterate over the beginnings of the last tracebacks after an offset, from the end."""
     at = len(tail)
     for _ in range(_MOST):
-        at = tail.rfind(_HEADER, 0, at)
+        at = tail.rfind(_HEADER, offset, at)
         if at < 0:
             return
         yield at

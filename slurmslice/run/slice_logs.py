@@ -41,10 +41,14 @@ def _find_places(
     return _known_places[known]
 
 
-def _stamp(path: Path) -> str:
+_ERROR = ".error"
+"""What the library adds to the path of a log for ``$SLURMSLICE_ERROR``."""
+
+
+def _stamp(path: str) -> str:
     """Return size and time of a file, ``SIZE:NANOSECONDS``; ``-`` if it is not there."""
     try:
-        found = path.stat()
+        found = os.stat(path)
     except OSError:
         return "-"
     return f"{found.st_size}:{found.st_mtime_ns}"
@@ -89,7 +93,7 @@ class SliceLog:
     @property
     def error_file(self) -> Path:
         """The file for a reason that the program writes itself: ``$SLURMSLICE_ERROR``."""
-        return self.own.with_name(f"{self.own.name}.error")
+        return Path(f"{self.own}{_ERROR}")
 
     def read_reason(self, size: int) -> bytes:
         """Return the beginning of the reason that the program wrote; nothing if there is none."""
@@ -101,7 +105,8 @@ class SliceLog:
 
     def stamp(self) -> str:
         """Return sizes and times of the files that may have its text, to see if they change."""
-        return " ".join(map(_stamp, (self.own, self.error_file, self.shared)))
+        own = str(self.own)
+        return " ".join(map(_stamp, (own, f"{own}{_ERROR}", str(self.shared))))
 
     def file(self, *, ended: bool) -> Path | None:
         """Return the file that has the text; None if the slice has ended and there is no text.
