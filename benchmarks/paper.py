@@ -39,9 +39,16 @@ cat <<'CONFIG'
 """
 
 
-def programs(folder: Path) -> Path:
-    """Make the programs; return their folder, which must be first on PATH."""
+def programs(folder: Path, *, all_fail: bool = False) -> Path:
+    """Make the programs; return their folder, which must be first on PATH.
+
+    Args:
+        folder: the folder.
+        all_fail: every task exits with 1. Otherwise most tasks are done.
+    """
     folder.mkdir(parents=True, exist_ok=True)
+    if all_fail:
+        (folder / _ALL_FAIL).touch()
     sacct = f'PYTHONPATH={REPOSITORY} exec {sys.executable} -m benchmarks.paper {folder} "$@"\n'
     bodies = {"sbatch": _SBATCH, "scontrol": _SCONTROL, "sacct": sacct, "squeue": ""}
     bodies |= dict.fromkeys(("sinfo", "sacctmgr"), "exit 1\n")
@@ -51,13 +58,19 @@ def programs(folder: Path) -> Path:
     return folder
 
 
-def rows(job: str, name: str, indices: Sequence[int], fields: Sequence[str]) -> Iterator[str]:
+_ALL_FAIL = "all-fail"
+"""If the folder has this file, every task fails."""
+
+
+def rows(
+    job: str, name: str, indices: Sequence[int], fields: Sequence[str], *, all_fail: bool = False
+) -> Iterator[str]:
     """Return sacct's lines about an array: one line per task, with these fields."""
     draw = random.Random(job)
     submit = _BEGAN + int(job)
     for index in indices:
         start, elapsed = submit + draw.randrange(5000), draw.randrange(1, 4000)
-        state, code = draw.choices(_ENDS, _WEIGHTS)[0]
+        state, code = _FAILED if all_fail else draw.choices(_ENDS, _WEIGHTS)[0]
         values = {
             "JobID": f"{job}_{index}",
             "State": state,
@@ -78,6 +91,7 @@ def rows(job: str, name: str, indices: Sequence[int], fields: Sequence[str]) -> 
 
 _ENDS = (("COMPLETED", "0:0"), ("FAILED", "3:0"), ("TIMEOUT", "0:0"), ("OUT_OF_MEMORY", "0:125"))
 _WEIGHTS = (95, 3, 1, 1)
+_FAILED = ("FAILED", "1:0")
 
 
 def _sacct(folder: Path, argv: Sequence[str]) -> None:
@@ -87,7 +101,9 @@ def _sacct(folder: Path, argv: Sequence[str]) -> None:
     for job, tasks in _asked_jobs(options.get("--jobs", "")).items():
         call = calls[int(job) - _FIRST_JOB - 1]
         indices, name = list(parse_array(option("array", call))), option("job-name", call)
-        for index, line in zip(indices, rows(job, name, indices, fields), strict=True):
+        fails = (folder / _ALL_FAIL).exists()
+        lines = rows(job, name, indices, fields, all_fail=fails)
+        for index, line in zip(indices, lines, strict=True):
             if not tasks or index in tasks:
                 print(line)
 

@@ -215,14 +215,16 @@ _share_variables() {
 }
 
 # Exports the variables of the slice in slot $1, and sets _log to its log. From here on only
-# _job and _index have Slurm's own ids.
+# _job and _index have Slurm's own ids. The program may write to SLURMSLICE_ERROR why it failed.
 _take_slice() {
   export SLURMSLICE_ARRAY_TASK_ID=$_index
   if [[ $_form == direct ]]; then
     _take_index
+    export SLURMSLICE_ERROR=$_log.error
     return
   fi
   _take_line "$1"
+  export SLURMSLICE_ERROR=$_log.error
   [[ $_ids && $SLICE && $SLICE != *[!0-9]* ]] || return 0
   export SLURM_ARRAY_TASK_ID=$((10#$SLICE))
   # "scontrol requeue JOB_NUMBER" must not name the task of another slice.
@@ -284,6 +286,7 @@ _run_by_hand() {
   for _slot in "${!_line[@]}"; do
     (
       [[ $_pack == 1 ]] || _take_slice "$_slot"
+      export SLURMSLICE_ERROR=/dev/stderr
       _question='' _before=''
       [[ ! $_check ]] || _before=$(_ask_check before)
       (run_slice)
@@ -427,6 +430,7 @@ _find_exit_trap() {
 # of the command, or of the check. After a signal bash ends when the program that it runs has
 # ended, which gets the signal as well.
 _run_slot() {
+  [[ ! -e $SLURMSLICE_ERROR ]] || command rm -f -- "$SLURMSLICE_ERROR" # of an earlier start
   trap 'exit 143' TERM
   trap : USR1 USR2
   [[ ! $_check && ! $_trapped ]] || _run_below "$1"

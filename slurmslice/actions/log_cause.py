@@ -20,7 +20,8 @@ _BY_LOG = frozenset({State.FAILED, State.CHECK_FAILED})
 def with_log_cause(run: Run, submission: Submission, row: int, status: SliceStatus) -> SliceStatus:
     """Return a status with the cause that the end of the slice's log names.
 
-    A log that cannot be read names none.
+    A reason that the program wrote itself counts as the last line. A log that cannot be read names
+    no cause.
     """
     if status.state not in _BY_LOG:
         return replace(status, log_cause="") if status.log_cause else status
@@ -28,4 +29,6 @@ def with_log_cause(run: Run, submission: Submission, row: int, status: SliceStat
     tail = b""
     with contextlib.suppress(OSError, SlurmsliceError):
         tail = log.tail(LOG_TAIL_BYTES)
+    if reason := log.read_reason(LOG_TAIL_BYTES):
+        tail += b"\n" + reason
     return replace(status, log_cause=find_cause(tail, run.record.cause))

@@ -93,7 +93,7 @@ def _hung(status: SliceStatus) -> bool:
 def _end_word(status: SliceStatus) -> str:
     """Return the word for the exit code or the signal of a slice that FAILED."""
     if status.signal:
-        return f"{SIGNAL}{_signal_name(status.signal)}"
+        return f"{SIGNAL}{signal_name(status.signal)}"
     return f"{EXIT}{status.exit_code:d}" if status.exit_code else "failed"
 
 
@@ -110,7 +110,7 @@ def matching_words(cause: str) -> tuple[str, ...]:
     if not cause.startswith(EXIT):
         return (cause,)
     number = signal_number(int(cause.removeprefix(EXIT)))
-    return cause, *([f"{SIGNAL}{_signal_name(number)}"] if number else []), "failed"
+    return cause, *([f"{SIGNAL}{signal_name(number)}"] if number else []), "failed"
 
 
 def counts(cause: str) -> bool:
@@ -119,7 +119,8 @@ def counts(cause: str) -> bool:
     return not is_continuation(cause) and (kind is None or kind.counts)
 
 
-def _signal_name(number: int) -> str:
+def signal_name(number: int) -> str:
+    """Return the name of a signal without SIG; its number if it has none."""
     try:
         return signal.Signals(number).name.removeprefix("SIG")
     except ValueError:  # a real-time signal

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from slurmslice.reports.slice_requests import SliceRequests
 from slurmslice.run.run import Run
@@ -42,7 +43,9 @@ class StateCount:
         return f"{self.state} (accepted)" if self.accepted else str(self.state)
 
 
-def counts_by_state(run: Run, among: Collection[int] | None = None) -> list[StateCount]:
+def counts_by_state(
+    run: Run, among: Collection[int] | None = None, known: Mapping[int, str] = MappingProxyType({})
+) -> list[StateCount]:
     """Count the slices in each state that occurs, in the order of ``State``.
 
     Slices with an accepted failure are counted apart, after the others in their state.
@@ -50,6 +53,7 @@ def counts_by_state(run: Run, among: Collection[int] | None = None) -> list[Stat
     Args:
         run: the run.
         among: count only these rows; None for all.
+        known: the groups of failures of rows, in words, which say more than their reasons.
     """
     found = ((state, run.statuses.rows_in({state})) for state in run.statuses.state_counts())
     if among is not None:
@@ -60,7 +64,7 @@ def counts_by_state(run: Run, among: Collection[int] | None = None) -> list[Stat
         _accepted(run, count) if is_accepted else count
         for state, rows in found
         for is_accepted, some in _divide(rows, accepted)
-        for count in (_count(run, state, some, requested),)
+        for count in (_count(run, state, some, requested, known),)
     ]
 
 
@@ -79,13 +83,15 @@ def _accepted(run: Run, count: StateCount) -> StateCount:
     return replace(count, why=why, accepted=True)
 
 
-def _count(run: Run, state: State, rows: list[int], requested: SliceRequests) -> StateCount:
+def _count(
+    run: Run, state: State, rows: list[int], requested: SliceRequests, known: Mapping[int, str]
+) -> StateCount:
     keys = key_ranges(run.table.keys.of(rows))
     waits = run.journal_state.held or run.waits_for_canary or run.waits_for_other
     if state is State.WAITING and waits:
         return StateCount(state, tuple(rows), keys, run.reason_of(rows[-1]))
     return StateCount(
-        state, tuple(rows), keys, requested.over(state, rows, frequent_reasons(run, rows))
+        state, tuple(rows), keys, requested.over(state, rows, frequent_reasons(run, rows, known))
     )
 
 
@@ -130,10 +136,19 @@ def shorten_text(text: str, most: int = _MOST_TEXT) -> str:
     return text if len(text) <= most else text[: most - 1].rstrip(",") + "…"
 
 
-def frequent_reasons(run: Run, rows: list[int]) -> str:
-    """Return the most frequent reasons of some slices, and the number with other reasons."""
-    reasons = Counter[str]()
-    for reason, number in run.statuses.reasons(rows).items():
+def frequent_reasons(
+    run: Run, rows: list[int], known: Mapping[int, str] = MappingProxyType({})
+) -> str:
+    """Return the most frequent reasons of some slices, and the number with other reasons.
+
+    Args:
+        run: the run.
+        rows: the slices.
+        known: texts in place of the reasons of some rows.
+    """
+    reasons = Counter(escape(known[row]) for row in rows if row in known)
+    others = [row for row in rows if row not in known]
+    for reason, number in run.statuses.reasons(others).items():
         reasons[escape(reason)] += number
     return _most_frequent(reasons)
 

@@ -8,6 +8,7 @@
     slices.tsv      row, key, columns, log name; written once
     journal.jsonl   decisions; each is flushed to disk
     states.tsv      states as polls found them; a lost tail does no harm
+    failures.tsv    a cache of what the logs of failed slices say
     submissions/007/  tasks.tsv  job (the claim)  logs/<log name>  tasks/<index>.log
                       cancelled/<index>: slots of a task that goes on with its other slots
                       checkpoints: size and time of the checkpoints before it (--checkpoint)
@@ -52,6 +53,7 @@ class RunDirectory:
         self.slices = path / "slices.tsv"
         self._journal = path / "journal.jsonl"
         self.states = path / "states.tsv"
+        self._failures = path / "failures.tsv"
         self.unreadable_logs: dict[Path, str] = {}
         """Task logs that could not be read, and the reasons."""
         self.known_fault = ""
@@ -373,6 +375,18 @@ class RunDirectory:
             header: the first line, written if the file is new.
         """
         files.append_lines(self.states, lines, header)
+
+    # -- the cache of failures ---------------------------------------------------------------
+
+    def read_failures(self) -> bytes:
+        """Return ``failures.tsv``; nothing if it is not there or cannot be read."""
+        with contextlib.suppress(OSError):
+            return files.read_file(self._failures)
+        return b""
+
+    def write_failures(self, data: bytes) -> None:
+        """Replace ``failures.tsv``. It needs no lock: its loss is harmless."""
+        files.replace_file(self._failures, data)
 
     # -- the lock ----------------------------------------------------------------------------
 

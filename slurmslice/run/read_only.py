@@ -54,6 +54,9 @@ class ReadOnlyDirectory(RunDirectory):
     def append_states(self, lines: bytes, header: bytes) -> None:
         """Write nothing: the statuses are in ``Run``."""
 
+    def write_failures(self, data: bytes) -> None:
+        """Write nothing: the cache of another command stays."""
+
     def write_cancelled(self, number: int, slots: Mapping[int, Sequence[int]]) -> None:
         """Write nothing: the tasks of a dry run go on."""
 

@@ -41,6 +41,19 @@ def _find_places(
     return _known_places[known]
 
 
+_ERROR = ".error"
+"""What the library adds to the path of a log for ``$SLURMSLICE_ERROR``."""
+
+
+def _stamp(path: str) -> str:
+    """Return size and time of a file, ``SIZE:NANOSECONDS``; ``-`` if it is not there."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return "-"
+    return f"{found.st_size}:{found.st_mtime_ns}"
+
+
 @dataclass(frozen=True, slots=True)
 class SliceLog:
     """The log of a slice in one submission.
@@ -76,6 +89,24 @@ class SliceLog:
         if self.packed:
             return self.directory.shared_log_path(self.number, self.index)
         return self.directory.task_log_path(self.number, self.index)
+
+    @property
+    def error_file(self) -> Path:
+        """The file for a reason that the program writes itself: ``$SLURMSLICE_ERROR``."""
+        return Path(f"{self.own}{_ERROR}")
+
+    def read_reason(self, size: int) -> bytes:
+        """Return the beginning of the reason that the program wrote; nothing if there is none."""
+        try:
+            with open(files.open_regular(self.error_file), "rb") as file:
+                return file.read(size)
+        except OSError:
+            return b""
+
+    def stamp(self) -> str:
+        """Return sizes and times of the files that may have its text, to see if they change."""
+        own = str(self.own)
+        return " ".join(map(_stamp, (own, f"{own}{_ERROR}", str(self.shared))))
 
     def file(self, *, ended: bool) -> Path | None:
         """Return the file that has the text; None if the slice has ended and there is no text.
@@ -180,6 +211,17 @@ class SliceLog:
                 file.seek(end - size)
                 return file.read(size)
         return b"".join(self.read())[-size:]
+
+    def task_tail(self, size: int) -> bytes:
+        """Return the last bytes of the log of its array task, at most so many.
+
+        Raises:
+            NotAFileError, OSError: as ``read``.
+        """
+        path = self.directory.task_log_path(self.number, self.index)
+        with open(files.open_regular(path), "rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - size))
+            return file.read(size)
 
     def _open_own(self, opened: contextlib.ExitStack) -> BinaryIO | None:
         """Open the slice's own file; None if there is none."""

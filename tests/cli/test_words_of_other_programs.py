@@ -70,7 +70,7 @@ def test_each_verb_names_our_option(line: str, ours: str, new_run: NewRun, typed
 @pytest.mark.parametrize(
     ("verb", "ours"),
     [("tail", "logs -f"), ("kill", "cancel"), ("scancel", "cancel"), ("squeue", "status"),
-     ("failed", "logs RUN --state FAIL"), ("sbatch", "submit"), ("rerun", "resubmit"),
+     ("failed", "failures"), ("sbatch", "submit"), ("rerun", "resubmit"),
      ("cat", "logs"), ("resume", "run")],
 )  # fmt: skip
 def test_a_verb_of_another_program_has_a_meaning(verb: str, ours: str, typed: Typed) -> None:

@@ -223,3 +223,30 @@ def test_the_variables_of_a_launch_do_not_reach_slices(directory: Place, rank: s
     found = directory.run(1, **settings).log
     assert sorted(lines(found)) == ["OMPI_MCA_btl=self", "PMIX_MCA_gds=hash"]
     assert directory.run(2, PMI_FD="7", **settings, **{rank: "3"}).log == b"none\n"
+
+
+ONE_IS_BAD = '[[ $SLICE == 1 ]] || echo "$SLICE is bad" >"$SLURMSLICE_ERROR"; [[ $SLICE == 1 ]]'
+
+
+@pytest.mark.parametrize("fields", [{}, {"check": OutputCheck("true")}])
+def test_a_program_writes_its_own_reason(directory: Place, fields: dict[str, object]) -> None:
+    """The file is beside the log, exists only if it is written, and is of the newest start."""
+    write(directory, ONE_IS_BAD, "0-3", **fields)
+    stale = directory.submission() / "logs/1.log.error"
+    stale.write_text("of an earlier start\n")
+    for index in (0, 1):
+        directory.run(index)
+    assert (directory.submission() / "logs/0.log.error").read_text() == "0 is bad\n"
+    assert not stale.exists()
+
+
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_a_slice_of_a_pack_writes_its_own_reason(directory: Place, at_once: int) -> None:
+    """Each slice of a pack has a file of its own; in a terminal, the reason is shown."""
+    write(directory, ONE_IS_BAD, "0-1", direct=False, pack=2, at_once=at_once)
+    directory.make(rows=[("0",), ("1",)])
+    directory.run(0)
+    logs = directory.submission() / "logs"
+    assert {path.name: path.read_text() for path in logs.glob("*.error")} == {
+        "row-40.log.error": "0 is bad\n"
+    }

@@ -18,6 +18,7 @@ from slurmslice.cli.options.common import (
     run_and_keys_argument,
     state_option,
 )
+from slurmslice.cli.options.failure_group import among_rows, group_option, rows_in_groups
 from slurmslice.cli.output.console import emit_note, print_note
 from slurmslice.cli.output.refresh import refresh
 from slurmslice.cli.output.submissions import release_held
@@ -35,20 +36,28 @@ from slurmslice.system.shell_quoting import quote_words
 @click.option("--reason", metavar="TEXT", help="Why these failures are accepted. Required.")
 @click.option("--undo", is_flag=True, help="Let the failures of these slices count again.")
 @state_option
+@group_option
 @dry_run_option
 def command(
-    words: tuple[str, ...], reason: str | None, undo: bool, states: tuple[str, ...], dry_run: bool
+    words: tuple[str, ...],
+    reason: str | None,
+    undo: bool,
+    states: tuple[str, ...],
+    groups: tuple[str, ...],
+    dry_run: bool,
 ) -> int:
-    """Accept that slices failed or were cancelled, by key, range or pattern.
+    """Accept that slices failed or were cancelled, by key, range, pattern or group of failures.
 
     They keep their state and are shown as accepted. They count as done for the exit code, for
     --then-if done and for --after. No rule acts on their failure. A new attempt ends it: to try a
     slice again, name it in `resubmit`.
     """
     why = _checked_reason(reason, undo=undo)
+    if undo and groups:
+        raise _conflict("undo", "group", "An accepted failure is in no group: name the slices.")
     chosen = parse_states(states)
     directory, keys = locate_run.find_run_and_keys(words, changing=True)
-    if not (keys or states):
+    if not (keys or states or groups):
         raise BadInputError(
             "No slice was named.",
             "Name slices, or choose a state: slurmslice accept [RUN] KEY --reason TEXT; "
@@ -58,6 +67,8 @@ def command(
     run = open_run(directory, changing=True, read_only=dry_run)
     rows = keys_from_words(run, keys)
     refresh(run)
+    if groups:
+        rows = among_rows(rows, rows_in_groups(run, groups))
     named: Sequence[int] = run.statuses.rows_in(ACCEPTABLE) if rows is None else rows
     some = [row for row in named if chosen is None or run.statuses.state(row) in chosen]
     result = undo_accept(run, some) if undo else accept(run, some, why)
@@ -78,13 +89,7 @@ def _checked_reason(reason: str | None, *, undo: bool) -> str:
         BadInputError: there is none, or one beside ``--undo``.
     """
     if undo and reason is not None:
-        raise BadInputError(
-            "--undo and --reason exclude each other.",
-            "Give one of them.",
-            code="options-conflict",
-            option="undo",
-            other="reason",
-        )
+        raise _conflict("undo", "reason", "Give one of them.")
     text = " ".join((reason or "").split())
     if not (undo or text):
         raise BadInputError(
@@ -94,6 +99,11 @@ def _checked_reason(reason: str | None, *, undo: bool) -> str:
             option="reason",
         )
     return text
+
+
+def _conflict(option: str, other: str, hint: str) -> BadInputError:
+    message = f"--{option} and --{other} exclude each other."
+    return BadInputError(message, hint, code="options-conflict", option=option, other=other)
 
 
 def _note_result(run: Run, result: AcceptResult, reason: str, *, undo: bool) -> None:

@@ -12,6 +12,7 @@ from slurmslice.actions.open_run import open_run
 from slurmslice.actions.poll import poll
 from slurmslice.cli.options import locate_run
 from slurmslice.cli.options.common import KeysCommand, keys_from_words, parse_states, state_option
+from slurmslice.cli.options.failure_group import among_rows, group_option, rows_in_groups
 from slurmslice.cli.options.named_slices import named_slices
 from slurmslice.cli.output.console import emit_note, printable_line
 from slurmslice.cli.output.log_output import (
@@ -31,6 +32,7 @@ from slurmslice.system.shell_quoting import quote
 @click.command(cls=KeysCommand)
 @click.argument("names", nargs=-1, metavar="[RUN] KEY...")
 @state_option
+@group_option
 @click.option("-f", "--follow", is_flag=True, help="Print new output until the slice has ended.")
 @click.option("--all", "every", is_flag=True, help="Show earlier starts too, in order.")
 @click.option("--task", is_flag=True, help="Show the log of the array task and of slurmstepd.")
@@ -38,6 +40,7 @@ from slurmslice.system.shell_quoting import quote
 def command(
     names: tuple[str, ...],
     states: tuple[str, ...],
+    groups: tuple[str, ...],
     follow: bool,
     every: bool,
     task: bool,
@@ -46,16 +49,18 @@ def command(
     """Show the output of slices in their newest attempt.
 
     Name the RUN first if you name several KEYs. With several slices, a header names each slice.
-    With --state the arguments are [RUN] [KEY]..., and no KEY means all slices. Write -- before a
-    key that begins with a dash.
+    With --state or --group the arguments are [RUN] [KEY]..., and no KEY means all slices. Write --
+    before a key that begins with a dash.
     """
-    chosen = parse_states(states)
-    if not names and chosen is None:
+    chosen, selects = parse_states(states), bool(states or groups)
+    if not names and not selects:
         raise BadInputError(
             "No slice was named.", "Type slurmslice logs [RUN] KEY", code="missing-slice"
         )
-    run, rows = named_slices(names, "logs") if chosen is None else _any_slices(names)
+    run, rows = _any_slices(names) if selects else named_slices(names, "logs")
     poll(run)
+    if groups:
+        rows = among_rows(rows, rows_in_groups(run, groups))
     if chosen is not None:
         rows = [row for row in rows if run.statuses[row].state in chosen]
         if not rows:

@@ -22,7 +22,9 @@ from slurmslice.cli.options.common import (
     same_code_option,
     typed_words_and_request,
 )
+from slurmslice.cli.options.failure_group import among_rows, group_option, rows_in_groups
 from slurmslice.cli.output.console import emit_note
+from slurmslice.cli.output.refresh import refresh
 from slurmslice.cli.output.submissions import (
     change_max_failures,
     submit_or_show,
@@ -51,6 +53,7 @@ class ResubmitCommand(KeysCommand, ChangingCommand):
     help="Only slices in these states. Separate them by commas. Default: FAIL, all failures. "
     "CANCELLED is not one of them: --state FAIL,CANCELLED",
 )
+@group_option
 @max_failures_option
 @new_env_option
 @same_code_option
@@ -58,12 +61,13 @@ class ResubmitCommand(KeysCommand, ChangingCommand):
 def command(
     words: tuple[str, ...],
     states: tuple[str, ...],
+    groups: tuple[str, ...],
     max_failures: FailureLimit | None,
     new_env: bool,
     same_code: bool | None,
     dry_run: bool,
 ) -> int:
-    """Submit ended slices again: all that failed, those of --state, or the named ones.
+    """Submit ended slices again: all that failed, those of --state or --group, or the named ones.
 
     sbatch's options change the request of these slices; --mem 2x and --time 2x multiply it. A slice
     that has not ended is never submitted again. Type a key that begins with a dash after --.
@@ -73,6 +77,9 @@ def command(
     directory, keys = locate_run.find_run_and_keys(words + after_dashes, changing=True)
     run = open_run(directory, changing=True, read_only=dry_run)
     rows = keys_from_words(run, keys)
+    if groups:
+        refresh(run)
+        rows = among_rows(rows, rows_in_groups(run, groups))
     run.same_code = run.same_code if same_code is None else same_code
     if new_env:
         use_new_environment(run)
@@ -86,7 +93,7 @@ def command(
 
     code = submit_or_show(
         run, choose_and_keep, changes, verb="resubmit",
-        again=functools.partial(_same_choice, states, keys),
+        again=functools.partial(_same_choice, states, groups, keys),
         nothing=functools.partial(_note_nothing, rows, chosen),
     )  # fmt: skip
     if rows is not None and picked:
@@ -128,8 +135,11 @@ def _note_left_out(run: Run, rows: Collection[int], chosen: Collection[State] | 
     emit_note("named-left-out", message, states={c.label: c.keys for c in now})
 
 
-def _same_choice(states: Iterable[str], keys: Sequence[str], options: Sequence[str]) -> list[str]:
+def _same_choice(
+    states: Iterable[str], groups: Iterable[str], keys: Sequence[str], options: Sequence[str]
+) -> list[str]:
     named = [word for state in states for word in ("--state", state)]
+    named += [word for group in groups for word in ("--group", group)]
     return [*named, *options, *(["--", *keys] if keys else [])]
 
 

@@ -21,6 +21,7 @@ from slurmslice.plan.run_script import library_note
 from slurmslice.plan.then_phase import ThenPhase, is_over, slices_are_over, then_phase
 from slurmslice.reports.code_versions import other_code_note
 from slurmslice.reports.counts import count_text, counts_by_state, key_ranges
+from slurmslice.reports.failure_groups import known_group_texts
 from slurmslice.run.run import Run
 from slurmslice.status.exit_reason import is_not_executable, is_not_found, is_setup_reason
 from slurmslice.status.states import State
@@ -30,7 +31,7 @@ from slurmslice.system.users import user_name
 
 def print_summary(run: Run) -> None:
     """Print counts with key ranges to stdout, and advice to stderr."""
-    for one in counts_by_state(run):
+    for one in counts_by_state(run, known=known_group_texts(run)):
         print_line(f" {len(one.rows):>7}  {one.keys}  ({one.why})", colored_state(one.state, 14))
     if (owner := run.directory.foreign_owner) is not None:
         message = f"The run belongs to {user_name(owner)}: only this user can change it."
