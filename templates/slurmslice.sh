@@ -13,10 +13,12 @@
 #          check         run check_slice after the command exited 0
 #          log_folders   direct: a folder for every 1,000 logs
 #          keep_logs=failed  remove the log of a slice that is done
+#          output        name_output names the files for the output of a slice
+#          open_mode=M   append or truncate for these files
 #          run=DIR       the run directory; without it, the folder of this file
 # "$@"     the arguments of script.sh: [SUBMISSION [SECONDS_A_SLICE]]
 #
-# script.sh defines prepare, run_slice and, for "check", check_slice. All names here begin with _.
+# script.sh defines prepare, run_slice and, for "check", check_slice, for "output", name_output. All names here begin with _.
 # This file never returns. script.sh goes on to "exit 125" only if it cannot be read: then no slice
 # has begun. So everything here is a function, and the last line calls the first one.
 #
@@ -71,7 +73,7 @@ _stop() {
 _read_words() {
   local _word _function
   _run=${BASH_SOURCE[0]%/*} _form='' _pack=1 _at_once=1 _slice_time=0 _check='' _log_folders='' _keep_logs=all
-  _slices='' _ids='' _scattered=''
+  _slices='' _ids='' _scattered='' _output='' _open_mode=''
   _grace=30 # seconds from SIGTERM to SIGKILL at a slice's own time limit: Slurm's usual KillWait
   while (($#)); do
     _word=$1
@@ -87,6 +89,8 @@ _read_words() {
       check) _check=yes ;;
       log_folders) _log_folders=yes ;;
       keep_logs=*) _keep_logs=${_word#*=} ;;
+      output) _output=yes ;;
+      open_mode=append | open_mode=truncate) _open_mode=${_word#*=} ;;
       run=*) _run=${_word#*=} ;;
       --) break ;;
       *) _stop "'$_word' is not a word for slurmslice.sh. Restore the source line of script.sh" ;;
@@ -100,7 +104,7 @@ _read_words() {
   [[ ! $_ids || $_ids =~ ^(0|[1-9][0-9]{0,17})-(0|[1-9][0-9]{0,17})(:([1-9][0-9]{0,17}))?$ ]] ||
     _stop "ids=$_ids is no range. Restore the source line of script.sh"
   _lowest=${BASH_REMATCH[1]:-} _highest=${BASH_REMATCH[2]:-} _step=${BASH_REMATCH[4]:-1}
-  for _function in prepare run_slice ${_check:+check_slice}; do
+  for _function in prepare run_slice ${_check:+check_slice} ${_output:+name_output}; do
     declare -F "$_function" >/dev/null || _stop "script.sh does not define the function $_function"
   done
 }
@@ -275,6 +279,62 @@ _find_log() {
   _log=$_submission/logs/$_log
 }
 
+# ---- The files for the output of a slice
+
+# Makes standard output and standard error of this process those of slot $1: its log, or the files
+# that script.sh names. Fails if a file cannot be written.
+_open_output() {
+  local _stdout='' _stderr='' _size _sizes
+  if [[ $_output ]]; then
+    _number=${SLICE_ROW:-0}
+    [[ ! $_ids || ! $SLICE || $SLICE == *[!0-9]* ]] || _number=$((10#$SLICE))
+    name_output
+    [[ $_stderr != "$_stdout" ]] || _stderr=''
+    _ready_file "$1" "$_stdout" && _sizes=" from=$_size" && _ready_file "$1" "$_stderr" || return
+    _note_output "$1" "$_sizes" " err_from=$_size"
+  fi
+  _stdout=${_stdout:-$_log}
+  [[ -d ${_stdout%/*} ]] || command mkdir -p -- "${_stdout%/*}"
+  if [[ $_stderr ]]; then
+    exec >>"$_stdout" 2>>"$_stderr"
+  else
+    exec >>"$_stdout" 2>&1
+  fi
+}
+
+# Makes the folder of file $2 of slot $1, and empties the file if it is not to be continued: by
+# default one that is older than the run. Sets _size to the bytes in it.
+_ready_file() {
+  _size=0
+  [[ $2 ]] || return 0
+  [[ -d ${2%/*} ]] || command mkdir -p -- "${2%/*}"
+  if [[ ! -s $2 ]]; then
+    : >>"$2"
+  elif [[ $_open_mode == truncate ]] ||
+    [[ ! $_open_mode && $SLICE_ATTEMPT == 1 && $_restart == 0 && ! $2 -nt $_run/run.json ]]; then
+    : >|"$2"
+  else
+    _size=$(command stat -Lc %s -- "$2") && [[ -w $2 ]]
+  fi && return
+  echo "slurmslice: slot $1 cannot write to $2" >>"$_submission/tasks/$_index.log"
+  return 1
+} 2>/dev/null
+
+# Writes the line that names the files of slot $1, for "slurmslice logs".
+_note_output() {
+  local _fields='' _name _text
+  for _name in _stdout _stderr; do
+    [[ ${!_name} ]] || continue
+    _text=${!_name//%/%25} _text=${_text// /%20}
+    if [[ $_name == _stdout ]]; then
+      _fields+="$2 out=${_text//[[:cntrl:]]/?}"
+    else
+      _fields+="$3 err=${_text//[[:cntrl:]]/?}"
+    fi
+  done
+  _progress output "slot=$1$_fields"
+}
+
 # Runs the slices one after another in the terminal. Without an array job nothing is recorded.
 _run_by_hand() {
   local _slot _exit _failed=0
@@ -310,7 +370,6 @@ _supervise() {
   _read_clock
   _since=$_now
   exec {_report}<> <(:) # a pipe without a name, for what the child reports
-  [[ $_pack != 1 || -d ${_log%/*} ]] || mkdir -p "${_log%/*}"
   trap '_signalled=yes; _signal_child USR1' USR1
   trap '_signalled=yes; _signal_child USR2' USR2
   [[ $_pack == 1 ]] || trap '_signalled=yes _asked=yes; [[ ! $_child ]] || _signal_child URG' URG
@@ -402,7 +461,7 @@ _record_end() {
 # that. The output of prepare goes to the log of the slice; in a pack, to that of the task.
 _work() {
   if [[ $_pack == 1 ]]; then
-    exec >>"$_log" 2>&1 || {
+    _open_output 0 || {
       echo prepared >&"$_report" # the log cannot be written: prepare is not to blame
       exit 1
     }
@@ -733,8 +792,8 @@ _start_slice() {
 
 _begin_slice() {
   _take_slice "$1"
-  [[ -d ${_log%/*} ]] || command mkdir -p "${_log%/*}"
-  exec </dev/null >>"$_log" 2>&1 || exit
+  exec </dev/null
+  _open_output "$1" || exit
   _run_slot "$1"
 }
 

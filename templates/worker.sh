@@ -128,10 +128,7 @@ _run_inline() {
     fi
     _job_id=$SLURM_JOB_ID _ok=0 _kept=()
     [[ $_form == direct ]] || _read_slices
-    if [[ $_pack == 1 ]]; then
-      _take_slice 0
-      [[ -d ${_log%/*} ]] || mkdir -p "${_log%/*}"
-    fi
+    [[ $_pack != 1 ]] || _take_slice 0
     _work
   ) {_tasks}<&- {_events}>&- {_never}>&- &
 }

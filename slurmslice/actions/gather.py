@@ -49,7 +49,7 @@ def log_sources(run: Run, rows: Iterable[int]) -> Iterator[Source]:
         if newest is None:
             yield Source(row, "was done before the run: it has no log", nothing)
             continue
-        log = SliceLog.of(run.directory, newest, row, run.table.log_name(row))
+        log = SliceLog.of(run, newest, row)
         yield Source(row, "its log was not kept" if log.dropped else "", log.read)
 
 

@@ -25,7 +25,7 @@ def with_log_cause(run: Run, submission: Submission, row: int, status: SliceStat
     """
     if status.state not in _BY_LOG:
         return replace(status, log_cause="") if status.log_cause else status
-    log = SliceLog.of(run.directory, submission, row, run.table.log_name(row))
+    log = SliceLog.of(run, submission, row)
     tail = b""
     with contextlib.suppress(OSError, SlurmsliceError):
         tail = log.tail(LOG_TAIL_BYTES)

@@ -21,8 +21,7 @@ from slurmslice.status.states import State
 
 def slice_has_log(run: Run, submission: Submission, row: int) -> bool:
     """True if a slice's log proves that it began; its process creates it first of all."""
-    name = run.table.log_name(row)
-    return SliceLog.of(run.directory, submission, row, name).proves_begin
+    return SliceLog.of(run, submission, row).proves_begin
 
 
 def may_have_begun(run: Run, submission: Submission, row: int) -> bool:

@@ -116,7 +116,7 @@ def explain_slice(run: Run, row: int) -> Explanation:
     attempts = tuple(SliceLives(run).of(row))
     newest = attempts[-1].submission if attempts else None
     columns = dict(zip(run.table.columns, run.table.column_values(row), strict=True))
-    log = SliceLog.of(run.directory, newest, row, run.table.log_name(row)) if newest else None
+    log = SliceLog.of(run, newest, row) if newest else None
     return Explanation(
         row=row,
         key=run.table.keys[row],

@@ -122,7 +122,7 @@ def _log_place(run: Run, row: int) -> Record:
     submission = run.journal_state.submissions.get(status.submission or 0)
     if submission is None:
         return {"log": None, "log_offset": None, "log_bytes": None}
-    log = SliceLog.of(run.directory, submission, row, run.table.log_name(row))
+    log = SliceLog.of(run, submission, row)
     may_have_text = status.state.final or status.state in BEGUN_STATES
     file = log.file(ended=status.state.final) if may_have_text else log.own
     if file is None:

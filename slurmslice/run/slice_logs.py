@@ -1,17 +1,22 @@
-"""The log of a slice: its own file, and its sections in a file of its array task (ADR 20)."""
+"""The log of a slice: its own file, and its sections in a file of its array task (ADR 20).
+
+If a person named files for the output (``--output``, ``--error``), it is in these (ADR 36).
+"""
 
 from __future__ import annotations
 
 import contextlib
 import mmap
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 from slurmslice.run.directory import RunDirectory
+from slurmslice.run.named_files import FilePart, file_part, find_named, read_file
+from slurmslice.run.run import Run
 from slurmslice.run.submission import Submission
 from slurmslice.script.log_sections import (
     MAX_SECTION_BYTES,
@@ -21,6 +26,7 @@ from slurmslice.script.log_sections import (
     index_sections,
     read_sections,
 )
+from slurmslice.script.output_lines import NOT_NAMED, NamedOutput
 from slurmslice.system import files
 
 _MAX_PLACES = 1_000_000
@@ -64,6 +70,8 @@ class SliceLog:
         index: the array index of the slice's task.
         name: the log's name, relative to the submission's folder ``logs``.
         packed: the task has several slices.
+        named: the files that a person named for its output.
+        later: the same files in the later attempts, which continue them.
     """
 
     directory: RunDirectory
@@ -71,17 +79,39 @@ class SliceLog:
     index: int
     name: str
     packed: bool
+    named: NamedOutput = NOT_NAMED
+    later: tuple[NamedOutput, ...] = ()
 
     @classmethod
-    def of(cls, directory: RunDirectory, submission: Submission, row: int, name: str) -> SliceLog:
-        """Return the log of the slice in a row, with this name."""
-        index = submission.array_index_of(row)
-        return cls(directory, submission.number, index, name, submission.intent.pack > 1)
+    def of(cls, run: Run, submission: Submission, row: int) -> SliceLog:
+        """Return the log of the slice in a row, in a submission."""
+        later = [
+            one
+            for one in run.journal_state.submissions.values()
+            if run.record.output_options and one.number > submission.number and row in one.places
+        ]
+        named = [find_named(run, one, row) for one in (submission, *later)]
+        return cls(
+            run.directory,
+            submission.number,
+            submission.array_index_of(row),
+            run.table.log_name(row),
+            submission.intent.pack > 1,
+            named[0],
+            tuple(named[1:]),
+        )
 
     @property
     def own(self) -> Path:
         """The slice's own file."""
+        if self.named.output:
+            return Path(self.named.output.path)
         return self.directory.log_path(self.number, self.name)
+
+    @property
+    def error(self) -> Path | None:
+        """The file of its standard error; None if it is that of its standard output."""
+        return Path(self.named.error.path) if self.named.error else None
 
     @property
     def shared(self) -> Path:
@@ -126,7 +156,7 @@ class SliceLog:
 
         True also after an I/O error: it must not turn a slice into one that never began.
         """
-        if self.directory.has_log(self.number, self.name):
+        if self.named != NOT_NAMED or self.directory.has_log(self.number, self.name):
             return True
         try:
             return self.packed and bool(self._read_sections())
@@ -146,13 +176,17 @@ class SliceLog:
     @property
     def has_output(self) -> bool:
         """True if the slice has written anything, as far as its log was kept."""
+        if any(any(read_file(part, 0)) for part in self.named_parts()):
+            return True
         own = self.own
         written = own.exists() and not (own.is_file() and own.stat().st_size == 0)
-        return written or any(section.text for section in self.sections())
+        return (written and not self.named.output) or any(one.text for one in self.sections())
 
     def sections(self) -> list[LogSection]:
         """Return its sections, the oldest first; none if their file cannot be read."""
         found = list[LogSection]()
+        if self.named.output:
+            return found
         with contextlib.suppress(OSError):
             found = self._read_sections()
         if found or self.packed:
@@ -172,7 +206,32 @@ class SliceLog:
                 known = (str(self.shared), status.st_ino, status.st_size, status.st_mtime_ns)
                 return read_sections(data, _find_places(data, known).get(self.name, ()))
 
-    def read(self, offset: int = 0) -> Iterator[bytes]:
+    def streams(self) -> tuple[Callable[[int], Iterator[bytes]], ...]:
+        """Return readers of the standard output and, if it has its own file, the standard error.
+
+        Each yields bytes from an offset on.
+        """
+        parts = [partial(read_file, part) for part in self.named_parts()]
+        return tuple(parts) if self.named.output else (self._read_log, *parts)
+
+    def named_parts(self) -> list[FilePart]:
+        """Return the parts of the named files that this attempt wrote."""
+        return [
+            file_part(file, [getattr(one, which) for one in self.later])
+            for which in ("output", "error")
+            if (file := getattr(self.named, which))
+        ]
+
+    def read(self) -> Iterator[bytes]:
+        """Yield the bytes of the standard output, and then those of the standard error.
+
+        Raises:
+            NotAFileError, OSError: as ``streams``.
+        """
+        for stream in self.streams():
+            yield from stream(0)
+
+    def _read_log(self, offset: int = 0) -> Iterator[bytes]:
         """Yield the bytes of the log from an offset on, in pieces.
 
         A task moves a small log from its own file into a section. So a small file is read between
@@ -205,6 +264,12 @@ class SliceLog:
         Raises:
             NotAFileError, OSError: as ``read``.
         """
+        if parts := self.named_parts():
+            texts = [part.tail(size) for part in parts]
+            if not self.named.output:
+                texts.insert(0, replace(self, named=NOT_NAMED).tail(size))
+            most = size // max(1, sum(map(bool, texts)))
+            return b"".join(text[-most:] for text in texts)
         with contextlib.ExitStack() as opened:
             file = self._open_own(opened)
             if file and (end := file.seek(0, os.SEEK_END)) >= size:

@@ -43,7 +43,9 @@ types them again. They are not in the script, because sbatch has no option that 
 NO_DEPENDENCY = "0"
 """The value of ``--dependency`` that undoes a line of the script. A person types ``none``."""
 
-_LOGS = "Slices' logs are kept by slurmslice: `slurmslice logs KEY` shows one."
+_LOGS = (
+    "-o, -e and --open-mode of `run`, `render` and `submit -- COMMAND` name the files of a new run."
+)
 _HELP = "`slurmslice run --help` shows slurmslice's options; `man sbatch` lists sbatch's."
 _OWNED = {
     "output": _LOGS,

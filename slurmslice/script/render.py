@@ -12,6 +12,7 @@ from slurmslice.errors import BadInputError
 from slurmslice.script.source_line import LIBRARY_NAME, SourceLine
 from slurmslice.script.template_files import OwnTemplate, templates_folder
 from slurmslice.spec.command import ShellText, command_to_bash, command_to_words
+from slurmslice.spec.output_names import output_names_to_bash
 from slurmslice.spec.run_spec import RunRecord
 from slurmslice.system import process
 from slurmslice.system.shell_quoting import quote_words
@@ -69,6 +70,7 @@ class ScriptContent:
             "source": self.source_line.to_bash(),
             "command": command_to_bash(record.command),
             "check": record.check.to_bash(),
+            "output_names": output_names_to_bash(record),
             "argv": command_to_words(record.command),
             "shell_text": isinstance(record.command, ShellText),
             "cpus": request.cpus if "cpus-per-task" in request else None,
@@ -92,6 +94,8 @@ class ScriptContent:
             check=bool(self.record.check),
             log_folders=self.log_folders,
             keep_logs=self.record.keep_logs,
+            output=bool(self.record.output or self.record.error),
+            open_mode=self.record.open_mode,
             slices=self.record.slices,
             numbers=str(numbers or ""),
             scattered=self.record.direct and not (numbers and numbers.one_range),

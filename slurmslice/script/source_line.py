@@ -51,6 +51,8 @@ class SourceLine:
         check: ``check_slice`` runs after the command exits 0.
         log_folders: direct form only: each folder holds 1,000 logs.
         keep_logs: ``failed`` removes the log of a slice that is done; ``all`` keeps it.
+        output: ``name_output`` of the script names the files for the output of a slice.
+        open_mode: ``append`` or ``truncate`` for these files; empty for the library's own rule.
         slices: the number of slices in the run.
         numbers: the numbers of slices from a range, ``0-98:7``; empty for other slices.
         scattered: direct form only: the rows of the slices do not follow from their numbers.
@@ -64,6 +66,8 @@ class SourceLine:
     check: bool = False
     log_folders: bool = False
     keep_logs: str = "all"
+    output: bool = False
+    open_mode: str = ""
     slices: int = 0
     numbers: str = ""
     scattered: bool = False
@@ -78,6 +82,8 @@ class SourceLine:
         words += ["check"] if self.check else []
         words += ["log_folders"] if self.log_folders else []
         words += [f"keep_logs={self.keep_logs}"] if self.keep_logs != "all" else []
+        words += ["output"] if self.output else []
+        words += [f"open_mode={self.open_mode}"] if self.open_mode else []
         words += [f"slices={self.slices}"]
         words += [f"ids={self.numbers}"] if self.numbers else []
         words += ["scattered"] if self.scattered else []

@@ -141,7 +141,8 @@ def _check_parts(text: str, context: Mapping[str, object], own: OwnTemplate) -> 
         BadInputError: the first or the last lines differ from the shipped template's, or a function
             is missing.
     """
-    functions = ("prepare", "run_slice", *(("check_slice",) if context["check"] else ()))
+    optional = {"check_slice": "check", "name_output": "output_names"}
+    functions = ("prepare", "run_slice", *(one for one, of in optional.items() if context[of]))
     if not text.startswith("#!/bin/bash\n"):
         missing = "#!/bin/bash as its first line"
     elif not text.startswith(f"#!/bin/bash\n{context['directives']}\n"):

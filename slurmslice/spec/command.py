@@ -51,7 +51,7 @@ Command = CommandWords | ShellText
 
 
 @dataclass(frozen=True, slots=True)
-class _Placeholder:
+class Placeholder:
     """A placeholder in a word; the empty name is the key."""
 
     name: str
@@ -74,7 +74,7 @@ def command_placeholders(command: CommandWords) -> frozenset[str]:
 
 def word_placeholders(word: str) -> frozenset[str]:
     """The columns in one word; the empty name is the key."""
-    return frozenset(part.name for part in _parts(word) if isinstance(part, _Placeholder))
+    return frozenset(part.name for part in word_parts(word) if isinstance(part, Placeholder))
 
 
 def check_command(command: Command, columns: Collection[str]) -> None:
@@ -161,8 +161,8 @@ def check_command_word(word: str, columns: Collection[str], before: str = "") ->
 
 
 def _check_placeholders(word: str, columns: Collection[str]) -> None:
-    for part in _parts(word):
-        if isinstance(part, _Placeholder) and part.name and part.name not in columns:
+    for part in word_parts(word):
+        if isinstance(part, Placeholder) and part.name and part.name not in columns:
             known = {column.lower(): column for column in columns}
             near = difflib.get_close_matches(part.name.lower(), known, n=1)
             guess = f"Did you mean {{{known[near[0]]}}}? " if near else ""
@@ -232,8 +232,8 @@ def expand_word(word: str, values_of: Callable[[str], Iterable[str]]) -> Iterato
         values_of: returns the values of a column by row; the empty name is the key.
     """
     columns = (
-        values_of(part.name) if isinstance(part, _Placeholder) else itertools.repeat(part)
-        for part in _parts(word)
+        values_of(part.name) if isinstance(part, Placeholder) else itertools.repeat(part)
+        for part in word_parts(word)
     )
     return map("".join, zip(*columns, strict=False))
 
@@ -288,12 +288,12 @@ def word_to_bash(word: str) -> str:
     Raises:
         BadInputError: the word holds NUL or a surrogate without a byte.
     """
-    parts = list(_parts(word))
-    if not any(isinstance(part, _Placeholder) for part in parts):
+    parts = list(word_parts(word))
+    if not any(isinstance(part, Placeholder) for part in parts):
         return quote("".join(_substituted(word, {})))
     inner = (
         f"${{{variable_name(part.name)}}}"
-        if isinstance(part, _Placeholder)
+        if isinstance(part, Placeholder)
         else _in_double_quotes(part)
         for part in parts
     )
@@ -310,7 +310,7 @@ def _in_double_quotes(text: str) -> str:
     return "".join(map(quoted, text))
 
 
-def _parts(word: str) -> Iterator[str | _Placeholder]:
+def word_parts(word: str) -> Iterator[str | Placeholder]:
     """Yield the literal texts and placeholders of a word in order."""
     end = 0
     for match in _BRACES.finditer(word):
@@ -318,14 +318,14 @@ def _parts(word: str) -> Iterator[str | _Placeholder]:
         end = match.end()
         name = match[match.lastindex or 0]
         if match.lastindex == 3:
-            yield _Placeholder(name)
+            yield Placeholder(name)
         elif match.lastindex == 2:
             yield f"{{{name}}}"
         else:
-            yield from ("{", _Placeholder(name), "}")
+            yield from ("{", Placeholder(name), "}")
     yield word[end:]
 
 
 def _substituted(word: str, values: Mapping[str, str]) -> Iterator[str]:
-    for part in _parts(word):
-        yield values[part.name] if isinstance(part, _Placeholder) else part
+    for part in word_parts(word):
+        yield values[part.name] if isinstance(part, Placeholder) else part

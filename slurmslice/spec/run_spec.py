@@ -56,6 +56,10 @@ class RunSpec:
         allow_failed_steps: a slice succeeds if its command exits 0, even if a job step (srun)
             failed.
         keep_logs: ``failed`` removes the log of a slice that is done; ``all`` keeps it.
+        output: the name of the file for the standard output of a slice; checked
+            (``slurmslice.spec.output_names``). Empty: its log in the run directory.
+        error: the same for its standard error; empty: the same file as its standard output.
+        open_mode: ``append`` or ``truncate`` for these files; empty for slurmslice's own rule.
         env: the variables whose values the script keeps (``NAME``, ``NAME=VALUE``); checked.
         same_code: a later attempt is refused if the code has changed.
         max_failures: the number or the share of slices that may fail for good before the rest is
@@ -93,6 +97,9 @@ class RunSpec:
     check: OutputCheck = NO_CHECK
     allow_failed_steps: bool = False
     keep_logs: str = "all"
+    output: str = ""
+    error: str = ""
+    open_mode: str = ""
     env: tuple[str, ...] = ()
     same_code: bool = False
     max_failures: FailureLimit | None = None
@@ -112,6 +119,13 @@ class RunSpec:
     on_end: str = ""
     after: str = ""
     then: ThenRule | None = None
+
+    @property
+    def output_options(self) -> str:
+        """The files for the output of slices as options, for a person; empty if none is named."""
+        names = ("output", "error", "open_mode")
+        given = [(name.replace("_", "-"), getattr(self, name)) for name in names]
+        return " ".join(f"--{name}={quote(value)}" for name, value in given if value)
 
     @cached_property
     def per_slice(self) -> ResourceRequest:
@@ -240,6 +254,7 @@ class RunRecord(RunSpec):
             "packing": f"--pack={self.pack or 1} --at-once={self.packing.at_once}",
             "setup": repr(self.setup),
             "kept logs": self.keep_logs,
+            "output": self.output_options or "in the run directory",
             "kept variables": ", ".join(map(repr, self.env)) or "none",
             "check": self.check.shown or "none",
             "checkpoint": self.checkpoint or "none",

@@ -46,6 +46,7 @@ from slurmslice.spec.command import (
 )
 from slurmslice.spec.key_in_code import refuse_code_in_values
 from slurmslice.spec.output_check import OutputCheck
+from slurmslice.spec.output_names import check_output_names
 from slurmslice.spec.run_spec import NO_LIMIT, FailureLimit, RunSpec
 from slurmslice.spec.slice_numbers import SliceNumbers
 from slurmslice.spec.slice_path import check_slice_path, refuse_shared_paths
@@ -144,9 +145,12 @@ class NewRunOptions:
             "continue_on": self._continue_on(given.table),
             "max_continues": self.values["max_continues"] or MOST_CONTINUES,
             "on_end": self._on_end(),
+            "open_mode": values["open_mode"] or "",
             "after": self._after(),
             "then": parse_then(self._shell_text("then"), values),
         })  # fmt: skip
+        with naming_setting("output"):
+            check_output_names(spec, given.table)
         if spec.mail:
             check_address(self.sbatch.get("mail-user", ""))
         if not values["allow_task_id"]:

@@ -84,6 +84,20 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
         "Default: all.",
     ),
     click.option(
+        "-o", "--output", "output", metavar="FILE", default="",
+        help="Write the output of each slice to this file instead of its log in the run directory. "
+        "Write %A, %a, %x, %j, %N as for sbatch, {} or {column} in its name.",
+    ),
+    click.option(
+        "-e", "--error", "error", metavar="FILE", default="",
+        help="Write the standard error of each slice to this file. Default: where its output goes.",
+    ),
+    click.option(
+        "--open-mode", type=click.Choice(["append", "truncate"]),
+        help="For -o and -e: always append, or overwrite the file in each attempt. Default: the "
+        "first attempt overwrites a file that is older than the run; later ones append.",
+    ),
+    click.option(
         "--env", metavar="NAME[=VALUE]", multiple=True,
         help="Keep this variable in the script, with its present value or the given one. Every "
         "attempt then has it, wherever it is submitted. The script is no place for a password.",

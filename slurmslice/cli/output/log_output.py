@@ -57,7 +57,8 @@ def show_log(
     path = _task_log_path(run, row, submission) if request.task else file or log.own
     if request.only_path:
         if path.exists() or (file and not request.task):
-            write_data((os.fsencode(path) + b"\n",))
+            paths = [path, *([log.error] if log.error and not request.task else [])]
+            write_data(os.fsencode(one) + b"\n" for one in paths)
         if not path.exists():
             _explain_missing(run, row, submission, request)
         return
@@ -136,7 +137,7 @@ def _with_line_end(pieces: Iterable[bytes]) -> Iterator[bytes]:
 
 def slice_log(run: Run, row: int, submission: Submission) -> SliceLog:
     """Return the log of a slice in a submission."""
-    return SliceLog.of(run.directory, submission, row, run.table.log_name(row))
+    return SliceLog.of(run, submission, row)
 
 
 def _task_log_path(run: Run, row: int, submission: Submission) -> Path:
@@ -149,6 +150,9 @@ def explain_no_output(run: Run, row: int, submission: Submission, more: str = ""
     if own.dropped:
         message = "Its log was not kept: --keep-logs failed keeps only the logs of failed slices."
         emit_note("log-not-kept", message)
+    elif own.own.is_char_device():
+        message = f"Its output went to {relative_path(own.own)}. {more}".rstrip()
+        emit_note("output-discarded", message, path=own.own)
     elif not own.exists and has_start_line(
         run, row, submission
     ):  # a task creates the log before the command
@@ -181,12 +185,18 @@ def _worker_lines(run: Run, row: int, submission: Submission) -> bytes:
 def _read_log(
     run: Run, row: int, submission: Submission, log: SliceLog, follow: bool
 ) -> Iterator[bytes]:
-    """Yield the bytes of a slice's log; with ``follow``, new bytes until the slice has ended."""
-    printed = 0
+    """Yield the bytes of a slice's log; with ``follow``, new bytes until the slice has ended.
+
+    If its standard error has a file of its own, that comes after its standard output.
+    """
+    printed = [0, 0]
     for _ in looks(run, row, submission.number) if follow else (None,):
-        for piece in log.read(printed):
-            yield piece
-            printed += len(piece)
+        if follow:  # the task names the files when it begins
+            log = slice_log(run, row, submission)
+        for which, stream in enumerate(log.streams()):
+            for piece in stream(printed[which]):
+                yield piece
+                printed[which] += len(piece)
 
 
 def _read_task_log(

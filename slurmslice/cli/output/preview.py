@@ -72,6 +72,7 @@ def show_preview(record: RunRecord, new: RunInputs, engine: Engine) -> TaskLimit
         ("packing", _packing(record, of) or _not_packed(record, new, limits)),
         ("setup", shorten_text(printable_line(record.setup.strip()), 100)),
         ("check", shorten_text(printable_line(record.check.shown), 100)),
+        ("output", shorten_text(printable_line(record.output_options), 100)),
         ("at worst", worst),
         ("room", limits.why if limits and limits.at_once != 0 else ""),
     )

@@ -29,7 +29,7 @@ def log(tmp_path: Path, request: pytest.FixtureRequest) -> SliceLog:
 
 
 def text(log: SliceLog, offset: int = 0) -> bytes:
-    return b"".join(log.read(offset))
+    return b"".join(log.streams()[0](offset))
 
 
 def test_nothing_is_there_yet(log: SliceLog) -> None:

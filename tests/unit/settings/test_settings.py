@@ -160,7 +160,7 @@ def test_value_of_wrong_type_is_refused(text: str, key: str, kind: str) -> None:
     [
         ("[sbatch]\nmem = '4Q'", "bad-memory", {"where": f"{FILE}: [sbatch] mem"}),
         ("[sbatch]\nhold = 'x'", "unexpected-value", {"where": f"{FILE}: [sbatch] hold"}),
-        ("[sbatch]\noutput = 'x'", "option-not-allowed", {"where": f"{FILE}: [sbatch] output"}),
+        ("[sbatch]\ninput = 'x'", "option-not-allowed", {"where": f"{FILE}: [sbatch] input"}),
         ("slices = '1'\narray = '2'", "duplicate-setting", {"key": "array", "other": "slices"}),
         ("shell = 'a'\ncommand = 'b'", "duplicate-setting", {"key": "command", "other": "shell"}),
         ("[sbatch]\nmem = 1\n\n[sbatch", "bad-settings-file", {"path": FILE, "line": 4}),
