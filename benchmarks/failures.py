@@ -70,7 +70,7 @@ def _write_logs(made: Path, slices: int, size: int) -> None:
         submission = run.journal_state.submission_of(row)
         if submission is None:
             continue
-        log = SliceLog.of(run.directory, submission, row, run.table.log_name(row)).own
+        log = SliceLog.of(run, submission, row).own
         log.parent.mkdir(parents=True, exist_ok=True)
         steps = "".join(f"step {n}: loss 0.{n:06d}, best 0.{row:06d}\n" for n in range(size // 36))
         error = _CAUSES[row % len(_CAUSES)].format(row)

@@ -286,6 +286,7 @@ _find_log() {
 _open_output() {
   local _stdout='' _stderr='' _size _sizes
   if [[ $_output ]]; then
+    [[ -d ${_log%/*} ]] || command mkdir -p -- "${_log%/*}" # for SLURMSLICE_ERROR
     _number=${SLICE_ROW:-0}
     [[ ! $_ids || ! $SLICE || $SLICE == *[!0-9]* ]] || _number=$((10#$SLICE))
     name_output

@@ -63,7 +63,7 @@ class FailureTexts:
         if not needs_log(cause) or submission is None:
             told = cause_signature(cause) if not needs_log(cause) else NO_SIGNATURE
             return KnownFailure(row, status.submission, cause, "", told.signature, told.line)
-        log = SliceLog.of(self._run.directory, submission, row, self._run.table.log_name(row))
+        log = SliceLog.of(self._run, submission, row)
         stamp = log.stamp()
         if known and known.files == stamp:
             return known

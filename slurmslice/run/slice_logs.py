@@ -48,7 +48,7 @@ def _find_places(
 
 
 _ERROR = ".error"
-"""What the library adds to the path of a log for ``$SLURMSLICE_ERROR``."""
+"""The end of the path ``$SLURMSLICE_ERROR``, after that of the slice's log."""
 
 
 def _stamp(path: str) -> str:
@@ -123,7 +123,7 @@ class SliceLog:
     @property
     def error_file(self) -> Path:
         """The file for a reason that the program writes itself: ``$SLURMSLICE_ERROR``."""
-        return Path(f"{self.own}{_ERROR}")
+        return Path(f"{self.directory.log_path(self.number, self.name)}{_ERROR}")
 
     def read_reason(self, size: int) -> bytes:
         """Return the beginning of the reason that the program wrote; nothing if there is none."""
@@ -135,8 +135,8 @@ class SliceLog:
 
     def stamp(self) -> str:
         """Return sizes and times of the files that may have its text, to see if they change."""
-        own = str(self.own)
-        return " ".join(map(_stamp, (own, f"{own}{_ERROR}", str(self.shared))))
+        texts = (self.own, self.error, self.error_file, self.shared)
+        return " ".join(_stamp(str(file)) for file in texts if file)
 
     def file(self, *, ended: bool) -> Path | None:
         """Return the file that has the text; None if the slice has ended and there is no text.
