@@ -184,7 +184,7 @@ def test_advice_for_a_failed_setup_names_the_script(engine: FakeEngine, typed: T
     for submission in (1, 2):
         setup_fails(engine, typed, submission)
         said = typed("status", "x")
-    way = said[said.index("slurmslice logs x") : said.index("slurmslice resubmit x")]
+    way = said[said.index("slurmslice failures x") : said.index("slurmslice resubmit x")]
     assert "runs/x/script.sh" in way
     assert "setup" in way
     slices = typed.json("status", "x")["slices"]
@@ -197,7 +197,7 @@ def test_a_failed_command_is_not_reported_as_a_failed_setup(
     """The advice names the program and the script."""
     engine.after_submit = lambda order: engine.end_all(State.FAILED)
     said = typed("run", "-a", "0-1", "--name", "x", "--setup", "load it", *COMMAND)
-    way = said[said.index("slurmslice logs x") : said.index("slurmslice resubmit x")]
+    way = said[said.index("slurmslice failures x") : said.index("slurmslice resubmit x")]
     assert "program" in way
     assert "runs/x/script.sh" in way
     assert "setup" not in way

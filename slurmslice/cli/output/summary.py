@@ -136,8 +136,10 @@ def _after_hold(run: Run, any_failed: bool) -> str:
     # A failed slice may be queued for resubmission. Its log still shows the cause.
     queued = (row for row in run.journal_state.queue if run.statuses.seen(row).state.failed)
     seen = next(queued, None)
-    first = _first_key(run) if any_failed else "" if seen is None else quote(run.table.keys[seen])
-    why = f"See why:       slurmslice logs {name} -- {first}\n" if first else ""
+    look = _command_to_see_why(
+        run, run.failed_rows if any_failed else [] if seen is None else [seen]
+    )
+    why = f"See why:       {look}\n" if look else ""
     directory = _place_to_repair(run)
     where = f"Repair:        {directory}\n" if directory else ""
     if run.journal_state.rest_cancelled:
@@ -156,11 +158,11 @@ def _after_failures(run: Run, failed: Sequence[State]) -> str:
     name, directory = quote(run.record.name), _place_to_repair(run)
     where = f"Repair:      {directory}\n" if directory else ""
     if run.has_steward and rows_to_repair(run):  # a person's resubmit would begin a new ladder
-        return f"See why:     slurmslice logs {name} -- {_first_key(run)}"
+        return f"See why:     {_command_to_see_why(run, run.failed_rows)}"
     lines = [f"slurmslice resubmit {name}{choice}" for choice in _resubmit_choices(failed)]
     waiting = _how_to_submit_waiting(run)
     return (
-        f"See why:     slurmslice logs {name} -- {_first_key(run)}\n{where}Then:        "
+        f"See why:     {_command_to_see_why(run, run.failed_rows)}\n{where}Then:        "
         + "\n             ".join(lines)
         + (f"\n{waiting}" if waiting else "")
     )
@@ -222,9 +224,12 @@ def _resubmit_choices(failed: Sequence[State]) -> list[str]:
 _RAISED_REQUESTS = {State.OUT_OF_MEMORY: " --mem 2x", State.TIMEOUT: " --time 2x"}
 
 
-def _first_key(run: Run) -> str:
-    """Return the key of the first failed slice, quoted for the shell."""
-    return quote(run.table.keys[run.failed_rows[0]])
+def _command_to_see_why(run: Run, rows: Sequence[int]) -> str:
+    """Return the command that shows why slices failed: one log, or all errors in groups."""
+    if len(rows) > 1:
+        return f"slurmslice failures {quote(run.record.name)}"
+    name = quote(run.record.name)
+    return f"slurmslice logs {name} -- {quote(run.table.keys[rows[0]])}" if rows else ""
 
 
 NOT_FINISHED = 4
