@@ -22,6 +22,7 @@ from slurmslice.sbatch.array_expression import ArrayExpression, compress_indices
 from slurmslice.sbatch.options import FIRST_ONLY
 from slurmslice.sbatch.resource_request import NO_REQUEST, ResourceRequest
 from slurmslice.script import render
+from slurmslice.script.source_line import LIBRARY_NAME
 from slurmslice.script.template_files import OwnTemplate
 from slurmslice.slices.log_names import MAX_LOGS_PER_FOLDER
 from slurmslice.slices.slice_table import SliceTable
@@ -56,6 +57,8 @@ class RunInputs:
         table: the slices.
         environ: the environment with the variables that the script pins.
         template: the template of the script; None for slurmslice's own.
+        done: the slices that were done before.
+        files: further files for the run directory, by name.
     """
 
     spec: RunSpec
@@ -63,6 +66,7 @@ class RunInputs:
     environ: Mapping[str, str] = field(default_factory=dict)
     template: OwnTemplate | None = None
     done: DoneBefore = NONE_DONE
+    files: Mapping[str, bytes] = field(default_factory=dict)
 
 
 def default_name(command: Command) -> str:
@@ -240,5 +244,10 @@ def create_run(record: RunRecord, new: RunInputs, path: Path) -> RunDirectory:
     Raises:
         BadInputError: it cannot be created there.
     """
+    return create_run_directory(path, record, new.table, run_files(record, new, path))
+
+
+def run_files(record: RunRecord, new: RunInputs, path: Path) -> dict[str, bytes]:
+    """Return the script of a run, its library, and its further files, by name."""
     data = render_run_script(record, new, path).encode("utf-8", "surrogateescape")
-    return create_run_directory(path, record, new.table, data, render.library_bytes())
+    return {**new.files, "script.sh": data, LIBRARY_NAME: render.library_bytes()}

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from slurmslice.actions.create import RunInputs, render_run_script
+from slurmslice.actions.create import RunInputs, run_files
 from slurmslice.actions.resolve_doubts import resolve_doubts, resolve_doubts_locked
 from slurmslice.errors import BadInputError
 from slurmslice.run.create_directory import create_run_directory
 from slurmslice.run.directory import RunDirectory
 from slurmslice.run.run import Run
 from slurmslice.run.submission import SubmissionStatus
-from slurmslice.script.render import library_bytes
 from slurmslice.spec.run_spec import RunRecord
 
 
@@ -34,7 +33,7 @@ def replace_refused_run(run: Run, record: RunRecord, new: RunInputs) -> RunDirec
         answer.
         LockedError: another slurmslice holds the lock.
     """
-    text = render_run_script(record, new, run.directory.path)
+    files = run_files(record, new, run.directory.path)
     with run.directory.lock("run"):
         run.reload()
         if resolve_doubts_locked(run).no_answer_reasons or not _only_refused(run):
@@ -44,7 +43,4 @@ def replace_refused_run(run: Run, record: RunRecord, new: RunInputs) -> RunDirec
                 code="changed-meanwhile",
                 run=run.directory.path.name,
             )
-        data = text.encode("utf-8", "surrogateescape")
-        return create_run_directory(
-            run.directory.path, record, new.table, data, library_bytes(), instead=True
-        )
+        return create_run_directory(run.directory.path, record, new.table, files, instead=True)

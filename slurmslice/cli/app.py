@@ -16,6 +16,7 @@ from slurmslice.errors import EngineError, SlurmsliceError
 VERBS = {
     "run": "Submit slices, follow them until all have ended, and report.",
     "render": "Create a run directory to review, and submit nothing.",
+    "import": "Make a run of an existing sbatch script, and submit nothing.",
     "submit": "Submit waiting slices of a run, or a new run, and end.",
     "status": "Show the state of every slice.",
     "watch": "Follow a run without changing it.",
@@ -99,7 +100,8 @@ class LazyGroup(click.Group):
             return None
         import importlib
 
-        module = importlib.import_module(f"slurmslice.cli.commands.{cmd_name}")
+        name = "import_script" if cmd_name == "import" else cmd_name  # a keyword of Python
+        module = importlib.import_module(f"slurmslice.cli.commands.{name}")
         command: click.Command = module.command
         return command
 

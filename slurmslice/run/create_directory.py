@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+from collections.abc import Mapping
 from pathlib import Path
 
 from slurmslice.errors import BadInputError
@@ -20,8 +21,7 @@ def create_run_directory(
     path: Path,
     record: RunRecord,
     table: SliceTable,
-    script: bytes,
-    library: bytes,
+    contents: Mapping[str, bytes],
     *,
     instead: bool = False,
 ) -> RunDirectory:
@@ -31,8 +31,7 @@ def create_run_directory(
         path: its absolute path.
         record: the contents of ``run.json``.
         table: the slices.
-        script: the script's bytes.
-        library: the bytes of the library that the script sources.
+        contents: the script, the library that it sources, and further files, by name.
         instead: replace the directory at that path, and remove it. The caller holds its lock.
 
     Raises:
@@ -41,7 +40,7 @@ def create_run_directory(
     check_run_path(path)
     draft, old = _beside(path), _beside(path)
     try:
-        _write_files(draft, record, table, script, library)
+        _write_files(draft, record, table, contents)
         if instead:
             os.rename(path, old)
         os.rename(draft, path)
@@ -62,7 +61,7 @@ def create_run_directory(
 
 
 def _write_files(
-    draft: Path, record: RunRecord, table: SliceTable, script: bytes, library: bytes
+    draft: Path, record: RunRecord, table: SliceTable, contents: Mapping[str, bytes]
 ) -> None:
     """Write the files of a run into a new folder, ``run.json`` last."""
     draft.mkdir(parents=True)
@@ -72,10 +71,10 @@ def _write_files(
     run.create_submission_folder(1, table, parse_array(record.first).indices, record.direct)
     if record.checkpoint:
         run.write_checkpoints(1, identify_all(record, table, parse_array(record.first).indices))
-    run.library.write_bytes(library)
-    run.library.chmod(0o444 & ~files.current_umask())
-    run.script.write_bytes(script)
-    run.script.chmod(0o777 & ~files.current_umask())
+    for name, data in contents.items():
+        (draft / name).write_bytes(data)
+        mode = 0o444 if draft / name == run.library else 0o777
+        (draft / name).chmod(mode & ~files.current_umask())
     (draft / "run.json").write_bytes(record.to_bytes())
 
 

@@ -36,7 +36,8 @@ def job_script_notes(
         if _DIRECTIVE.search(text) and (missing := _missing_options(text, run)):
             yield Note(
                 "script-options-unused",
-                f"the #SBATCH lines of {path} do not count here. Add: {missing}",
+                f"the #SBATCH lines of {path} do not count here. Add: {missing}\n"
+                f"To make a run of it with all of its lines: slurmslice import {quote(path)}",
                 {"path": path, "options": dict(missing)},
             )
         yield from _other_first_line(path, text, run.command)

@@ -221,7 +221,7 @@ def output_names_to_bash(spec: RunSpec) -> str:
     """Return the body of the script's function that names the files; empty if none is named."""
     names = {"_stdout": spec.output, "_stderr": spec.error}
     lines = [_assignment(spec, variable, name) for variable, name in names.items() if name]
-    return "\n".join(f"  {line}" for line in lines)
+    return "\n".join(f"  {line}" for line in lines) if len(lines) > 1 else "".join(lines)
 
 
 def _assignment(spec: RunSpec, variable: str, name: str) -> str:

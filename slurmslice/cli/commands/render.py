@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import click
 
-from slurmslice.actions.create import make_record, render_run_script
+from slurmslice.actions.create import RunInputs, make_record, render_run_script
 from slurmslice.actions.open_run import choose_engine
 from slurmslice.cli.commands.new_run import create_or_replace_run, find_existing
 from slurmslice.cli.options import locate_run
@@ -21,7 +22,7 @@ from slurmslice.errors import BadInputError
 from slurmslice.reports.counts import count_text, key_ranges
 from slurmslice.run.directory import RunDirectory
 from slurmslice.sbatch.array_expression import parse_array
-from slurmslice.slices.slice_table import SliceTable
+from slurmslice.spec.command import Command
 from slurmslice.spec.run_spec import RunRecord
 from slurmslice.system.shell_quoting import quote, quote_words
 
@@ -43,7 +44,28 @@ def command(options: NewRunOptions, dry_run: bool, print_: bool, whole: bool) ->
             code="whole-without-print",
             option="whole",
         )
-    new = options.read(max_attempts=None)
+    make_run(options, options.read(max_attempts=None), dry_run=dry_run, print_=print_, whole=whole)
+
+
+def make_run(
+    options: NewRunOptions,
+    new: RunInputs,
+    *,
+    shown: Command | None = None,
+    dry_run: bool,
+    print_: bool = False,
+    whole: bool = False,
+) -> None:
+    """Create a run directory, and say what to type next.
+
+    Args:
+        options: the options of the run.
+        new: its inputs.
+        shown: the command for the preview, if the run's own names files that are not there yet.
+        dry_run: create nothing.
+        print_: print the script and create nothing.
+        whole: print it with the library.
+    """
     path = locate_run.new_run_path(new.spec.name, options.run_dir)
     engine = choose_engine(options.engine, path)
     record, silence = make_record(new, engine)
@@ -61,7 +83,7 @@ def command(options: NewRunOptions, dry_run: bool, print_: bool, whole: bool) ->
     if print_:
         write_data((text.encode("utf-8", "surrogateescape"),))
         return
-    show_preview(record, new, engine)
+    show_preview(replace(record, command=shown) if shown else record, new, engine)
     if silence:
         emit_note("limits-unknown", f"Slurm did not tell its limits: {silence}")
     if dry_run:
@@ -69,16 +91,18 @@ def command(options: NewRunOptions, dry_run: bool, print_: bool, whole: bool) ->
         emit_note("run-not-created", message, path=path)
         return
     directory = create_or_replace_run(record, new, path, replaced)
-    _show_next_steps(directory, record, new.table, by_sbatch=engine.may_be_submitted_by_hand)
+    _show_next_steps(directory, record, new, by_sbatch=engine.may_be_submitted_by_hand)
 
 
 def _show_next_steps(
-    directory: RunDirectory, record: RunRecord, table: SliceTable, *, by_sbatch: bool
+    directory: RunDirectory, record: RunRecord, new: RunInputs, *, by_sbatch: bool
 ) -> None:
     """Print the run directory, the files to read, and the commands that submit the run."""
     write_data((os.fsencode(relative_path(directory.path)) + b"\n",))
     print_message("Read, and edit if necessary:")
     print_message(f"  {relative_path(directory.script)}")
+    for name in new.files:
+        print_message(f"  {relative_path(directory.path / name)}")
     print_message("Read:")
     print_message(f"  {relative_path(directory.slices)}   (the slices)")
     if not record.direct:
@@ -87,7 +111,7 @@ def _show_next_steps(
         )
     print_message(f"Try the first two:  slurmslice submit {record.name} --only 2")
     print_message(f"Submit all:         slurmslice submit {record.name}")
-    first = table.keys.of(parse_array(record.first).indices)
+    first = new.table.keys.of(parse_array(record.first).indices)
     script = relative_path(directory.script)
     by_hand = quote_words(("sbatch", *record.first_options.to_argv(), script))
     if not by_sbatch:

@@ -81,7 +81,18 @@ _RUNS_HERE = "Runs here: {}. You can also type the path of a run directory"
 
 def _no_such_run(name: str, hint: str) -> BadInputError:
     message = f"There is no run {name!r} here, in the folders above, or among your earlier runs."
+    if is_sbatch_script(name):
+        hint = f"To make a run of this sbatch script: slurmslice import {quote(name)}"
     return BadInputError(message, hint, code="no-such-run", run=name)
+
+
+def is_sbatch_script(path: str) -> bool:
+    """Tell if a file is a script with ``#SBATCH`` lines."""
+    try:
+        start = next(files.read_chunks(Path(path)), b"") if os.path.isfile(path) else b""
+    except OSError:
+        return False
+    return start.startswith(b"#!") and b"\n#SBATCH" in start
 
 
 def is_run_name(name: str) -> bool:
