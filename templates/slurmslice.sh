@@ -36,6 +36,7 @@ _main() {
   _describe_slice
   _read_common
   [[ $_pack != 1 ]] || _share_variables
+  _find_place
   ! declare -F _serve_inline >/dev/null || _serve_inline # a worker of the local engine: worker.sh
   _job=${SLURM_ARRAY_JOB_ID:-} _job_id=${SLURM_JOB_ID:-} _restart=${SLURM_RESTART_COUNT:-0}
   _index=${SLURM_ARRAY_TASK_ID:-} _host=${SLURMD_NODENAME:-$HOSTNAME} _ok=0 _kept=() _unneeded=()
@@ -218,10 +219,25 @@ _share_variables() {
     SLURM_ARRAY_TASK_MAX=$_highest SLURM_ARRAY_TASK_STEP=$_step
 }
 
+# Sets _place to the number of this task among those that run at a time: the local engine tells it.
+_find_place() {
+  _place=0 _seat=()
+  [[ ! ${SLURMSLICE_PLACE:-} =~ ^(0|[1-9][0-9]{0,8})$ ]] || _place=$SLURMSLICE_PLACE
+  unset SLURMSLICE_PLACE
+}
+
+# Sets _seat[$1] to the lowest number that no running slice of this task has.
+_choose_seat() {
+  local _slot _taken=' '
+  for _slot in "${!_running[@]}"; do _taken+="${_seat[_slot]} "; done
+  _seat[$1]=0
+  while [[ $_taken == *" ${_seat[$1]} "* ]]; do ((_seat[$1] += 1)); done
+}
+
 # Exports the variables of the slice in slot $1, and sets _log to its log. From here on only
 # _job and _index have Slurm's own ids. The program may write to SLURMSLICE_ERROR why it failed.
 _take_slice() {
-  export SLURMSLICE_ARRAY_TASK_ID=$_index
+  export SLURMSLICE_ARRAY_TASK_ID=$_index SLICE_SLOT=$((_place * _at_once + ${_seat[$1]:-0}))
   if [[ $_form == direct ]]; then
     _take_index
     export SLURMSLICE_ERROR=$_log.error
@@ -767,6 +783,7 @@ _start_slice() {
   _since[$1]=$_now
   [[ $_cpu ]] || ((_at_once > 1)) || _read_cpu
   _spent[$1]=$_cpu
+  ((_at_once == 1)) || _choose_seat "$1"
   set -m
   if ((_at_once == 1)); then
     (_begin_slice "$1") {_watch}>&- &

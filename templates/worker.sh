@@ -2,7 +2,8 @@
 #
 #   bash worker.sh TASKS EVENTS GRACE FOLDER inline|each SCRIPT [ARGUMENT]...
 #
-# TASKS    file descriptor: the local engine writes "INDEX JOB_ID [CONTROL_GROUP]" for each task
+# TASKS    file descriptor: the local engine writes "INDEX JOB_ID PLACE [CONTROL_GROUP]" for each task;
+#          PLACE is its number among the tasks that run at a time
 # EVENTS   file descriptor: the engine reads "ready", and INDEX after the end of each task
 # GRACE    seconds from SIGTERM to SIGKILL
 # FOLDER   the folder of the submission
@@ -113,6 +114,7 @@ _run_each() {
   (
     [[ ! $_cgroup ]] || echo 0 >"$_cgroup/cgroup.procs"
     exec {_out}>&- {_report}>&- >>"$_folder/tasks/$_index.log" 2>&1 || exit 126
+    export SLURMSLICE_PLACE=$_place
     exec "$BASH" "$_script" "$@"
   ) {_tasks}<&- {_events}>&- {_never}>&- &
 }
@@ -171,7 +173,7 @@ _serve() {
   for _signal in HUP INT TERM URG USR1 USR2; do trap "_pass_signal $_signal" "$_signal"; done
   times >&"$_out"
   echo ready >&"$_events"
-  while read -r -u "$_tasks" _index SLURM_JOB_ID _cgroup; do
+  while read -r -u "$_tasks" _index SLURM_JOB_ID _place _cgroup; do
     export SLURM_JOB_ID SLURM_JOBID=$SLURM_JOB_ID SLURM_ARRAY_TASK_ID=$_index
     _told='' _stopped='' _late='' _has_grace='' _peak='' _asked='' _killed='' _child='' _prepared='' _tries=0 _log='' _lost=''
     _started=${EPOCHREALTIME:-$(_whole_seconds)}

@@ -77,3 +77,33 @@ def test_scratch_under_the_job_id_is_one_slices(here: Here, form: tuple[str, ...
     line = (*RUN, "-a", f"1-8{throttle}", "--name", "h", *options, "--", "bash", "scratch.sh")
     assert here(*line).returncode == 0
     assert [(here.folder / f"out.{n}").read_text() for n in range(1, 9)] == ["1 1 1\n"] * 8
+
+
+SLOTS = """\
+mkdir "at.$SLICE_SLOT" || exit 1
+touch "seen.$SLICE_SLOT"
+tries=0
+until [[ -e seen.0 && -e seen.1 && -e seen.2 && -e seen.3 ]]; do
+  ((tries++ < 1000)) || exit 2
+  sleep 0.02
+done
+rmdir "at.$SLICE_SLOT"
+(( SLICE_SLOT < 4 ))
+"""
+"""A slice fails if another one has its slot at the same time, or if the slots are not 0 to 3."""
+
+
+@pytest.mark.parametrize("form", [("%4",), ("%4", "--pack", "3", "--at-once", "2")])
+@pytest.mark.parametrize("edited", [False, True])
+def test_no_two_slices_at_a_time_have_a_slot(
+    here: Here, form: tuple[str, ...], edited: bool
+) -> None:
+    """Four at once have the slots 0 to 3: four tasks, and two tasks of two slices."""
+    (here.folder / "slots.sh").write_text(SLOTS)
+    throttle, *options = form
+    line = ("--engine", "local", "-a", f"1-12{throttle}", "--name", "h", *options)
+    assert here("render", *line, "--", "bash", "slots.sh").returncode == 0
+    if edited:  # the worker then starts a bash for each task
+        script = here.folder / "slurmslice-runs/h/script.sh"
+        script.write_text(script.read_text().replace("\nsource ", "\nx=1\nsource "))
+    assert here("run", "h").returncode == 0

@@ -169,6 +169,28 @@ def test_each_slice_of_a_pack_has_its_own_values_and_log(directory: Place, at_on
             assert log(directory, row) == f"k{row} {row + 40} [{mass}]\nerr\n".encode()
 
 
+def test_no_two_slices_of_a_task_have_a_slot_at_the_same_time(directory: Place) -> None:
+    """Three at once have the slots 0 to 2. A slot is free after the end of its slice."""
+    text = (
+        'mkdir "at.$SLICE_SLOT" && touch "seen.$SLICE_SLOT" || exit 1; n=0; '
+        "until [[ -e seen.0 && -e seen.1 && -e seen.2 ]]; do "
+        "((n++ < 1000)) || exit 2; sleep 0.02; done; "
+        'rmdir "at.$SLICE_SLOT"; ((SLICE_SLOT < 3))'
+    )
+    pack(directory, ShellText(text), 12, pack=12, at_once=3)
+    assert exits(directory.run(0)) == dict.fromkeys(range(12), 0)
+
+
+@pytest.mark.parametrize("place", ["", "7", "x[$(touch pwned)]"])
+def test_one_slice_at_a_time_has_the_slot_of_its_task(directory: Place, place: str) -> None:
+    """It is 0 unless the local engine tells another number, in plain digits."""
+    pack(directory, ShellText('echo "$SLICE_SLOT${SLURMSLICE_PLACE-}"'), 2, pack=2)
+    assert directory.run(0, SLURMSLICE_PLACE=place).code == 0
+    expected = (place if place.isdigit() else "0") + "\n"
+    assert [log(directory, row) for row in (0, 1)] == [expected.encode()] * 2
+    assert not list(directory.folder.rglob("pwned"))
+
+
 @ONE_OR_SEVERAL
 def test_a_failed_slice_does_not_stop_its_pack(directory: Place, at_once: int) -> None:
     """Each slice has its own exit code, even if it cannot start; the task then exits 1."""

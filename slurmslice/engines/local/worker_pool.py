@@ -66,7 +66,12 @@ class WorkerPool:
         """
         worker = self._find_idle(job) or self._start_worker(job)
         group = self._create_group(job, index, resources)
-        worker.assign(index, task_job_id(job, index), resources, group)
+        worker.assign(index, task_job_id(job, index), resources, group, self._free_place())
+
+    def _free_place(self) -> int:
+        """Return the lowest number that no running task has, of any job."""
+        taken = {worker.place for worker in self.workers if worker.index is not None}
+        return next(n for n in range(len(taken) + 1) if n not in taken)
 
     def _find_idle(self, job: LocalJob) -> Worker | None:
         """Return an idle worker of a job. Remove idle workers that read an older script."""

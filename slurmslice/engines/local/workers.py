@@ -77,6 +77,7 @@ class Worker:
         events_fd: the file descriptor for its reports of ends.
         script_version: the version of the script at its start.
         index: the array index of the current task; None if the worker is idle.
+        place: the number of the current task among all that run at a time.
         resources: the resources of the current task; memory in use is from the last measurement.
         peak: the highest measured memory of the current task, bytes.
         ends_at, warns_at: the times of the time limit and of the warning, monotonic; None if there
@@ -127,8 +128,10 @@ class Worker:
         self._partial_line = b""
         self._set_task(None)
 
-    def _set_task(self, index: int | None, resources: TaskResources = _NO_RESOURCES) -> None:
-        self.index = index
+    def _set_task(
+        self, index: int | None, resources: TaskResources = _NO_RESOURCES, place: int = 0
+    ) -> None:
+        self.index, self.place = index, place
         self.resources = resources
         self.peak = self._recorded_peak = 0
         self.ends_at: float | None = None
@@ -141,15 +144,20 @@ class Worker:
     # -- the task ----------------------------------------------------------------------------
 
     def assign(
-        self, index: int, job_id: int, resources: TaskResources, group: MemoryGroup | None
+        self,
+        index: int,
+        job_id: int,
+        resources: TaskResources,
+        group: MemoryGroup | None,
+        place: int,
     ) -> None:
         """Give a task to the worker. If the worker is gone, ``read_events`` notices it later."""
-        self._set_task(index, resources)
+        self._set_task(index, resources, place)
         self.memory_group = group
         self._start_clock()
         with suppress(BrokenPipeError):
             path = group.path if group else ""
-            os.write(self._tasks_fd, f"{index} {job_id} {path}\n".encode())
+            os.write(self._tasks_fd, f"{index} {job_id} {place} {path}\n".encode())
 
     def _start_clock(self) -> None:
         """Start the time limit of the current task now."""

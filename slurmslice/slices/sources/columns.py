@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from jinja2.sandbox import SandboxedEnvironment
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
-RESERVED = frozenset({"slice", "row", "count", "attempt", "continued"})
+RESERVED = frozenset({"slice", "row", "count", "attempt", "continued", "slot"})
 """Names that no column can have: ``$SLICE_COUNT`` is not a column (``docs/adr/0015``)."""
 
 _BLOCK = 200
