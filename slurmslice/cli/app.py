@@ -29,6 +29,7 @@ VERBS = {
     "logs": "Show the output of a slice.",
     "explain": "Tell the life of a slice, and why it is in its state.",
     "gather": "Join the logs or result files of slices that are done.",
+    "export": "Write a run as files that can be read without slurmslice.",
     "runs": "List the runs here.",
     "doctor": "Show the limits and free resources of this cluster or machine.",
 }

@@ -104,7 +104,7 @@ def journal_status(journal_state: JournalState, row: int) -> SliceStatus:
 _QUEUED = "submitted when there is room in the queue"
 _QUEUED_AGAIN = "submitted again when there is room in the queue"
 _NOT_YET = "not submitted yet"
-_DONE_BEFORE = "done before this run: its check file was there"
+_DONE_BEFORE = "done before this run was made"
 _REFUSED = "not submitted: the newest submission was rejected"
 
 

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 
+import slurmslice
 from slurmslice.errors import DamagedRunError
 from slurmslice.sbatch.array_expression import parse_array
 from slurmslice.sbatch.options import FIRST_ONLY
@@ -205,12 +206,10 @@ class RunRecord(RunSpec):
         try:
             record = json.loads(data)
             if record.pop("format") > RUN_FORMAT:
-                raise DamagedRunError(
-                    f"A newer slurmslice wrote {where}.",
-                    "Update slurmslice.",
-                    code="newer-run",
-                    path=where,
-                )
+                raise newer_run(where, str(record["version"]))
+            same = record["version"] == slurmslice.__version__
+            if not (same or record.keys() == cls.__dataclass_fields__.keys()):
+                raise newer_run(where, str(record["version"]))
             found: RunRecord = decode(cls, record)
         except (ValueError, TypeError, KeyError, AttributeError) as why:
             raise DamagedRunError(
@@ -250,6 +249,18 @@ class RunRecord(RunSpec):
             "step afterwards": then_words(self.then),
             "folder": self.work_dir,
         }
+
+
+def newer_run(where: str, version: str) -> DamagedRunError:
+    """Return the error of a run that another release wrote, and this one cannot read."""
+    return DamagedRunError(
+        f"slurmslice {version} wrote {where}, and slurmslice {slurmslice.__version__} cannot read "
+        "it.",
+        f"Install slurmslice {version}, as in: uv tool install slurmslice=={version}",
+        code="newer-run",
+        path=where,
+        version=version,
+    )
 
 
 def then_words(rule: ThenRule | None) -> str:

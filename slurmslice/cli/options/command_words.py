@@ -60,7 +60,7 @@ class WordsCommand(SbatchCommand):
             raise
         self._refuse_repeated(ctx)
         files = settings_files()
-        if files or ctx.params["profile"]:
+        if files or ctx.params["profile"] or ctx.params["from_run"] is not None:
             from slurmslice.cli.options.settings_options import fill_in_settings
 
             fill_in_settings(ctx, files, setting_keys())

@@ -8,11 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import click
+
 from slurmslice.actions.after_run import NO_RUN
 from slurmslice.actions.create import RunInputs, check_run_name, default_name
-from slurmslice.actions.find_done import NONE_DONE, find_done
+from slurmslice.actions.find_done import NONE_DONE, DoneBefore, find_done
 from slurmslice.cli.options import locate_run
 from slurmslice.cli.options.common import typed_words_and_request
+from slurmslice.cli.options.from_run import read_taken_run, taken_slices
 from slurmslice.cli.options.packing_options import parse_packing
 from slurmslice.cli.options.parameters import is_typed, naming_setting
 from slurmslice.cli.options.policy_options import refuse_incomplete_continuation
@@ -110,7 +113,8 @@ class NewRunOptions:
         """
         self.refuse_cancel_without_limit(self.max_failures)
         values = self.values
-        given = read_slices(values)
+        taken = read_taken_run(click.get_current_context())
+        given = read_slices(values, taken_slices(taken) if taken else None)
         template = self._template()
         command = self._command(given)
         named = CommandWords((given.source,)) if given.are_commands else command
@@ -148,6 +152,8 @@ class NewRunOptions:
         if not values["allow_task_id"]:
             refuse_task_id(spec, given.table, template)
         done = find_done(check, given.table) if spec.skip_done else NONE_DONE
+        if taken:
+            done = DoneBefore(tuple(sorted({*taken.done, *done.rows})), done.young)
         return RunInputs(spec, given.table, dict(os.environ), template, done)
 
     def refuse_cancel_without_limit(self, limit: FailureLimit | None) -> None:

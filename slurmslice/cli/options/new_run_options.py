@@ -101,6 +101,11 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
         "--run-dir", metavar="DIR", help="Use this run directory. Default: slurmslice-runs/NAME."
     ),
     click.option(
+        "--from", "from_run", metavar="RUN[:STATES]",
+        help="Take over another run, also another user's, or an export: its description and what "
+        "is done. The rest is done here. With STATES, take only slices in these states.",
+    ),
+    click.option(
         "--profile", metavar="NAME", help="Also use the settings in [profile.NAME]."
     ),
     engine_option,
@@ -128,7 +133,7 @@ TYPED_ONCE = frozenset({"shell", "setup", "check", *(form.option.name for form i
 """The parameters that may not be typed twice. The last value of others counts, so that an alias of
 the person's shell can have defaults."""
 
-_NOT_IN_SETTINGS = {"profile"} | THEN_PARAMETERS
+_NOT_IN_SETTINGS = {"profile", "from_run"} | THEN_PARAMETERS
 
 
 def new_run_options(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -11,6 +11,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from slurmslice.cli.options.from_run import read_taken_run, taken_settings
 from slurmslice.cli.options.sbatch_options import cluster_options
 from slurmslice.cli.output.console import emit_note
 from slurmslice.engines.protocol import Engine
@@ -48,8 +49,12 @@ def fill_in_settings(ctx: click.Context, files: list[Path], known: KnownKeys) ->
     read = read_settings(files, keys)
     typed = _typed(ctx)
     engine = merge_layers([*choose_layers(read, ctx.params["profile"]), typed]).get("engine")
-    cluster = _cluster(read, str(engine.value) if engine else ctx.params["engine"])
+    taken = None if ctx.params.get("run_name") else read_taken_run(ctx)
+    used, tables = str(engine.value) if engine else ctx.params["engine"], _has_clusters(read)
+    cluster = _cluster(used, tables=tables) if taken or tables else ""
     layers = choose_layers(read, ctx.params["profile"], cluster)
+    general = len(choose_layers(read, None, cluster))
+    layers[general:general] = [taken_settings(taken, cluster)] if taken else []
     result = merge_layers([*layers, typed])
     if ctx.params.get("run_name"):
         policy = {key.option for key in keys.policy.values()}
@@ -81,17 +86,25 @@ def read_settings(files: Sequence[Path], keys: KnownKeys) -> list[SettingsFile]:
     return found
 
 
-def _cluster(read: Sequence[SettingsFile], engine: str) -> str:
-    """Return the name of the cluster if a file has a table for one; empty if it is not known."""
-    if not any(file.clusters for file in read):
-        return ""
+def _has_clusters(read: Sequence[SettingsFile]) -> bool:
+    return any(file.clusters for file in read)
+
+
+def _cluster(engine: str, *, tables: bool) -> str:
+    """Return the name of the cluster; empty if it is not known. A note says it if there are tables.
+
+    Args:
+        engine: the engine's name.
+        tables: a file has tables for clusters.
+    """
     from slurmslice.actions.open_run import choose_engine
 
     try:
         return choose_engine(engine, Path.cwd()).cluster()
     except SlurmsliceError as why:
-        message = f"The tables [cluster.NAME] of the settings do not count: {why.message}"
-        emit_note("cluster-unknown", message)
+        if tables:
+            message = f"The tables [cluster.NAME] of the settings do not count: {why.message}"
+            emit_note("cluster-unknown", message)
         return ""
 
 

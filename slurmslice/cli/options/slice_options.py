@@ -43,16 +43,17 @@ SLICE_OPTIONS: tuple[Callable[..., Any], ...] = (
 )  # fmt: skip
 
 
-def read_slices(values: Mapping[str, Any]) -> FormSlices:
+def read_slices(values: Mapping[str, Any], taken: FormSlices | None = None) -> FormSlices:
     """Read the slices from the one form that was typed, and add the columns of ``--column``.
 
     Args:
         values: the values of all options, by name.
+        taken: the slices of another run (``--from``), in place of a form.
 
     Raises:
         BadInputError: no form was typed or more than one, or its input is invalid.
     """
-    given = _chosen_form(values).read(values)
+    given = _chosen_form(values).read(values) if taken is None else _only(taken, values)
     for note in given.notes:
         print_note(note)
     if not values["column"]:
@@ -60,6 +61,22 @@ def read_slices(values: Mapping[str, Any]) -> FormSlices:
     from slurmslice.slices.sources.columns import add_computed_columns
 
     return replace(given, table=add_computed_columns(given.table, values["column"]))
+
+
+def _only(taken: FormSlices, values: Mapping[str, Any]) -> FormSlices:
+    """Return the slices of another run.
+
+    Raises:
+        BadInputError: a form was typed too.
+    """
+    if forms := [form.flag for form in FORMS if _is_given(values, form.option)]:
+        raise BadInputError(
+            f"--from and {forms[0]} both choose the slices.",
+            "Use one of them. For some slices of the other run: --from RUN:STATES",
+            code="one-source",
+            options=("--from", *forms),
+        )
+    return taken
 
 
 def _chosen_form(values: Mapping[str, Any]) -> InputForm:

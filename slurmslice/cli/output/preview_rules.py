@@ -19,7 +19,7 @@ def note_all_done(new: RunInputs) -> bool:
     """Tell if all slices were done before, and print that: there is no run to make."""
     if len(new.done.rows) < len(new.table):
         return False
-    message = f"All {count_text(len(new.table))} were done before (--skip-done); no run was made."
+    message = f"All {count_text(len(new.table))} were done before; no run was made."
     emit_note("all-done-before", message, slices=len(new.table))
     return True
 

@@ -190,7 +190,7 @@ def test_unknown_profile_is_refused() -> None:
     assert "[sbatch]" in why.value.hint
 
 
-ONLY_TYPED = {"dry-run", "new-env", "include-node", "profile", "cause"}
+ONLY_TYPED = {"from", "dry-run", "new-env", "include-node", "profile", "cause"}
 
 
 def test_every_option_of_run_is_a_key() -> None:
