@@ -20,6 +20,7 @@ from slurmslice.run.submission import Submission
 from slurmslice.sbatch.array_expression import compress_indices
 from slurmslice.sbatch.options import MEMORY_OPTIONS, any_option
 from slurmslice.sbatch.resource_request import ResourceRequest
+from slurmslice.sbatch.units import is_factor
 from slurmslice.spec.packing import task_request
 from slurmslice.status.states import State
 
@@ -155,11 +156,18 @@ def _plan(
         BadInputError: a change cannot be understood, or its slices would get different requests.
     """
     script = script_request(run)
-    requests: dict[ResourceRequest, ResourceRequest] = {}
-    for row in rows:
-        own = _with_own_nodes(run.request_of(row), script, changes)
-        ((_, request),) = next_requests(run, script, [row], own)
-        requests[request] = own
+    multiplied = any(map(is_factor, changes.values()))
+    alike = {
+        (run.request_of(row), multiplied and run.statuses.seen(row).requested_mem_bytes): row
+        for row in rows
+    }
+    requests = {
+        request
+        for row in alike.values()
+        for _, request in next_requests(
+            run, script, [row], _with_own_nodes(run.request_of(row), script, changes)
+        )
+    }
     if len(requests) > 1:
         raise BadInputError(
             "its slices would have different requests, and one update changes them all",

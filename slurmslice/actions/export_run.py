@@ -12,10 +12,10 @@ from typing import Any
 
 import slurmslice
 from slurmslice.errors import BadInputError
+from slurmslice.run.directory import read_required_file
 from slurmslice.run.exported import RUN_FILE, format_run, format_states
 from slurmslice.run.run import Run
-from slurmslice.run.submission import SubmissionStatus
-from slurmslice.system.files import read_file
+from slurmslice.run.submission import Submission, SubmissionStatus
 from slurmslice.system.json_fields import encode
 
 _FACTS = (
@@ -28,15 +28,16 @@ def export_files(run: Run) -> dict[str, bytes]:
     """Return the files of an export by name.
 
     Raises:
-        BadInputError: the description has a text that is not UTF-8, or a file cannot be read.
+        BadInputError: the description has a text that is not UTF-8.
+        DamagedRunError: a file cannot be read.
     """
     description = format_run(run.record, _made(run), map(_submission, _accepted(run)))
     files = {
         RUN_FILE: description,
-        "slices.tsv": _read(run.directory.slices),
+        "slices.tsv": read_required_file(run.directory.slices),
         "states.tsv": format_states(_states(run)),
-        "script.sh": _read(run.directory.script),
-        run.directory.library.name: _read(run.directory.library),
+        "script.sh": read_required_file(run.directory.script),
+        run.directory.library.name: read_required_file(run.directory.library),
     }
     sums = (f"{hashlib.sha256(data).hexdigest()}  {name}\n" for name, data in files.items())
     return {**files, "SHA256SUMS": "".join(sums).encode()}
@@ -68,18 +69,6 @@ def write_export(files: Mapping[str, bytes], path: Path) -> None:
         ) from why
 
 
-def _read(path: Path) -> bytes:
-    try:
-        return read_file(path)
-    except OSError as why:
-        raise BadInputError(
-            f"{path} cannot be read: {why.strerror}.",
-            "Restore the file.",
-            code="unreadable-file",
-            path=str(path),
-        ) from why
-
-
 def _made(run: Run) -> dict[str, Any]:
     """Return the facts of the creation of a run, with the digests of its files."""
     record = run.record
@@ -98,13 +87,13 @@ def _made(run: Run) -> dict[str, Any]:
     }
 
 
-def _accepted(run: Run) -> Iterator[Any]:
+def _accepted(run: Run) -> Iterator[Submission]:
     for one in run.journal_state.submissions.values():
         if one.status is SubmissionStatus.SUBMITTED:
             yield one
 
 
-def _submission(one: Any) -> dict[str, Any]:
+def _submission(one: Submission) -> dict[str, Any]:
     """Return the facts of a submission: its job, its options, and the code at that time."""
     return {
         "number": one.number,

@@ -13,12 +13,11 @@ from pathlib import Path
 from slurmslice.actions.open_run import open_run
 from slurmslice.actions.poll import poll
 from slurmslice.errors import BadInputError, DamagedRunError, EngineError
-from slurmslice.run.directory import RunDirectory, sha256_hex
+from slurmslice.run.directory import RunDirectory, read_required_file, sha256_hex
 from slurmslice.run.exported import RUN_FILE, parse_run, parse_states
 from slurmslice.slices.slice_table import SliceTable, checked_table
 from slurmslice.spec.run_spec import RunSpec
 from slurmslice.status.states import IN_FLIGHT_STATES, State
-from slurmslice.system.files import read_file
 
 MAY_RUN = frozenset({*IN_FLIGHT_STATES, State.UNKNOWN})
 """States of slices that may be done by their own run still."""
@@ -118,8 +117,8 @@ def _run(path: Path) -> _Source:
 
 
 def _export(path: Path) -> _Source:
-    spec, made = parse_run(_read(path / RUN_FILE), str(path / RUN_FILE))
-    data = _read(path / "slices.tsv")
+    spec, made = parse_run(read_required_file(path / RUN_FILE), str(path / RUN_FILE))
+    data = read_required_file(path / "slices.tsv")
     if sha256_hex(data) != made.get("slices_sha256"):
         raise DamagedRunError(
             f"{path / 'slices.tsv'} was changed after the export.",
@@ -128,18 +127,7 @@ def _export(path: Path) -> _Source:
             path=str(path / "slices.tsv"),
         )
     table = SliceTable.read(data, str(path / "slices.tsv"))
-    known = parse_states(_read(path / "states.tsv"), str(path / "states.tsv"))
+    known = parse_states(read_required_file(path / "states.tsv"), str(path / "states.tsv"))
     states = [known.get(key, State.WAITING) for key in table.keys]
     cluster, template = str(made.get("cluster", "")), str(made.get("template", ""))
     return _Source(spec, table, states, cluster, template, foreign=True)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return read_file(path)
-    except OSError as why:
-        raise DamagedRunError(
-            f"{path} cannot be read: {why.strerror}.",
-            "Export the run again: slurmslice export RUN",
-            path=str(path),
-        ) from why

@@ -145,7 +145,7 @@ def test_an_export_is_complete_and_never_replaced(typed: Typed) -> None:
         ("slices.tsv", "3", "4", "table-changed"),
         ("states.tsv", "FAILED", "FALED", "damaged-run"),
         ("states.tsv", "key", "keys", "damaged-run"),
-        ("states.tsv", "", None, "damaged-run"),
+        ("states.tsv", "", None, "unreadable-file"),
     ],
 )
 def test_a_changed_export_is_refused(
