@@ -49,13 +49,13 @@ def common_value(
 
     Args:
         group: the values of the members.
-        everywhere: the values of all slices.
+        everywhere: the values of all slices, as far as they are known.
         least: the least share of the members that have it.
     """
     for value, count in group.most_common(1):
         members, share = group.total(), everywhere[value] / (everywhere.total() or 1)
         enough = count >= _FEWEST and count > least * members
-        if enough and (share == 0 or tells(count, members, share)):
+        if enough and share and tells(count, members, share):
             return value, count
     return None
 

@@ -20,6 +20,7 @@ from slurmslice.reports.shared_values import SharedValue, common_value, shared_v
         ({"10": 9}, {"10": 90, "0.1": 10}, None),  # most slices have it
         ({"10": 19, "0.1": 1}, {"10": 20, "0.1": 20}, ("10", 19)),
         ({"10": 11, "0.1": 9}, {"10": 20, "0.1": 20}, None),
+        ({"n1": 9}, {}, None),  # nothing is known of the others
         ({}, {}, None),
     ],
 )
