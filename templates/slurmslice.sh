@@ -506,7 +506,8 @@ _find_exit_trap() {
 # of the command, or of the check. After a signal bash ends when the program that it runs has
 # ended, which gets the signal as well.
 _run_slot() {
-  [[ ! -e $SLURMSLICE_ERROR ]] || command rm -f -- "$SLURMSLICE_ERROR" # of an earlier start
+  [[ -d ${SLURMSLICE_ERROR%/*} ]] || command mkdir -p -- "${SLURMSLICE_ERROR%/*}" # the output is elsewhere
+  [[ ! -e $SLURMSLICE_ERROR ]] || command rm -f -- "$SLURMSLICE_ERROR"            # of an earlier start
   trap 'exit 143' TERM
   trap : USR1 USR2
   [[ ! $_check && ! $_trapped ]] || _run_below "$1"

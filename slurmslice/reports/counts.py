@@ -150,14 +150,14 @@ def frequent_reasons(
     others = [row for row in rows if row not in known]
     for reason, number in run.statuses.reasons(others).items():
         reasons[escape(reason)] += number
-    return _most_frequent(reasons)
+    return _most_frequent(reasons, "failures" if known else "status --slices")
 
 
-def _most_frequent(reasons: Counter[str]) -> str:
+def _most_frequent(reasons: Counter[str], verb: str = "status --slices") -> str:
     found = reasons.most_common()
     if len(found) == 1:
         return found[0][0]
     shown = [f"{reason} ({number})" for reason, number in found[:_MOST_REASONS]]
     if rest := sum(number for _, number in found[_MOST_REASONS:]):
-        shown.append(f"others ({rest}), which status --slices shows")
+        shown.append(f"others ({rest}), which {verb} shows")
     return "; ".join(shown)

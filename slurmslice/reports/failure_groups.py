@@ -9,10 +9,11 @@ from functools import cached_property
 
 from slurmslice.plan.repairs import rows_to_repair
 from slurmslice.policy.causes import signal_name
+from slurmslice.policy.failure_signature import needs_log
 from slurmslice.policy.signatures import group_id
 from slurmslice.reports.counts import shorten_text
 from slurmslice.reports.failure_texts import FailureTexts, cached_failures
-from slurmslice.reports.shared_values import SharedValue, most_have, shared_values
+from slurmslice.reports.shared_values import SharedValue, common_value, shared_values
 from slurmslice.run.failure_cache import KnownFailure
 from slurmslice.run.run import Run
 from slurmslice.script.progress_lines import signal_number
@@ -30,7 +31,7 @@ class FailureGroup:
         rows: its slices, in order.
         end: how most of them ended: ``exit 1``, ``signal SEGV``; empty if not known.
         nodes: the nodes with the number of their slices, the most first.
-        node: the node that most of them had, if it tells something, with their number.
+        node: the node that most of them had, with their number; None if that may be by chance.
         shared: values that they share.
         example: the row of the slice with the example.
         line: the error line of that slice as it stands; empty if there is none.
@@ -107,9 +108,9 @@ class FailureGroups(Sequence[FailureGroup]):
             cause=known[rows[0]].cause,
             signature=known[rows[0]].signature,
             rows=tuple(rows),
-            end=_common_end(statuses),
+            end=_common_end(statuses) if needs_log(known[rows[0]].cause) else "",
             nodes=tuple(nodes.most_common()),
-            node=most_have(nodes.elements(), self._starts),
+            node=common_value(nodes, self._starts),
             shared=tuple(shared_values(self._values(rows, names), self._everywhere)),
             example=example,
             line=known[example].line,
@@ -117,10 +118,10 @@ class FailureGroups(Sequence[FailureGroup]):
         )
 
     @cached_property
-    def _starts(self) -> dict[str, int]:
+    def _starts(self) -> Counter[str]:
         """The number of slices that last ran on each node."""
         starts = self._run.statuses.starts_by_node(range(len(self._run.table)))
-        return {node: len(some) for node, some in starts.items()}
+        return Counter({node: len(some) for node, some in starts.items()})
 
     @cached_property
     def _everywhere(self) -> dict[str, Counter[str]]:

@@ -23,7 +23,10 @@ from slurmslice.run.run import Run
 from slurmslice.run.slice_logs import SliceLog
 from slurmslice.status.reconcile import SliceStatus
 
-_PROGRESS = re.compile(rb"^slurmslice [a-z-]+ (?:job|bytes)=.*\n?", re.MULTILINE)
+_OF_LIBRARY = re.compile(
+    rb"^(?:slurmslice [a-z-]+ (?:job|bytes)=|[^\n]*/slurmslice\.sh: line ).*\n?", re.MULTILINE
+)
+"""Progress lines, and what bash says about a signal in a line of the library."""
 
 
 def cached_failures(run: Run) -> dict[int, KnownFailure]:
@@ -97,7 +100,7 @@ class FailureTexts:
 def _task_text(log: SliceLog) -> bytes:
     """Return what Slurm and the setup wrote into the log of the array task."""
     with contextlib.suppress(OSError, SlurmsliceError):
-        return _PROGRESS.sub(b"", log.task_tail(LOG_TAIL_BYTES))
+        return _OF_LIBRARY.sub(b"", log.task_tail(LOG_TAIL_BYTES))
     return b""
 
 

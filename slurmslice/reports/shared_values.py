@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 _FEWEST = 3
 _SHARE = 0.8
+_MOST = 0.5
 _BY_CHANCE = 0.05
 
 
@@ -30,18 +31,33 @@ class SharedValue:
 def shared_values(
     group: Mapping[str, Counter[str]], everywhere: Mapping[str, Counter[str]]
 ) -> Iterator[SharedValue]:
-    """Yield a value for each column of which most slices of a group have the same one.
+    """Yield a value for each column of which nearly all slices of a group have the same one.
 
     Args:
         group: the values of the group, by column.
         everywhere: those of all slices, by column. What most slices have tells nothing.
     """
     for column, found in group.items():
-        value, count = found.most_common(1)[0]
-        members, all_values = found.total(), everywhere[column]
-        share = all_values[value] / all_values.total()
-        if count >= max(_FEWEST, _SHARE * members) and tells(count, members, share):
-            yield SharedValue(column, value, count)
+        if shared := common_value(found, everywhere[column], _SHARE):
+            yield SharedValue(column, *shared)
+
+
+def common_value(
+    group: Counter[str], everywhere: Counter[str], least: float = _MOST
+) -> tuple[str, int] | None:
+    """Return the value that most members of a group have, with their number; None if none tells.
+
+    Args:
+        group: the values of the members.
+        everywhere: the values of all slices, as far as they are known.
+        least: the least share of the members that have it.
+    """
+    for value, count in group.most_common(1):
+        members, share = group.total(), everywhere[value] / (everywhere.total() or 1)
+        enough = count >= _FEWEST and count > least * members
+        if enough and share and tells(count, members, share):
+            return value, count
+    return None
 
 
 def tells(count: int, members: int, share: float) -> bool:
@@ -58,19 +74,3 @@ def tells(count: int, members: int, share: float) -> bool:
     rest = (1 - part) * math.log((1 - part) / (1 - share)) if part < 1 else 0.0
     divergence = part * math.log(part / share) + rest
     return math.exp(-members * divergence) < _BY_CHANCE  # Chernoff's bound
-
-
-def most_have(values: Iterable[str], among: Mapping[str, int]) -> tuple[str, int] | None:
-    """Return the value that more than half of at least two members have, with their number.
-
-    None if all members of the run have it, because it tells nothing.
-
-    Args:
-        values: the value of each member.
-        among: the number of all slices with each value.
-    """
-    found = Counter(values)
-    if not found or len(among) < 2:
-        return None
-    value, count = found.most_common(1)[0]
-    return (value, count) if count > 1 and 2 * count > found.total() else None

@@ -48,7 +48,7 @@ def _find_places(
 
 
 _ERROR = ".error"
-"""The end of the path ``$SLURMSLICE_ERROR``, after that of the slice's log."""
+"""The end of the path in ``$SLURMSLICE_ERROR``, after that of the log."""
 
 
 def _stamp(path: str) -> str:
@@ -135,8 +135,9 @@ class SliceLog:
 
     def stamp(self) -> str:
         """Return sizes and times of the files that may have its text, to see if they change."""
-        texts = (self.own, self.error, self.error_file, self.shared)
-        return " ".join(_stamp(str(file)) for file in texts if file)
+        log = str(self.directory.log_path(self.number, self.name))
+        named = (one.path for one in (self.named.output, self.named.error) if one)
+        return " ".join(map(_stamp, (log, f"{log}{_ERROR}", str(self.shared), *named)))
 
     def file(self, *, ended: bool) -> Path | None:
         """Return the file that has the text; None if the slice has ended and there is no text.

@@ -253,3 +253,32 @@ def test_no_log_is_needed_for_what_slurm_tells(failed: Typed) -> None:
     texts = FailureTexts(run)
     assert texts.read == 0
     assert {texts.now[row].files for row in range(30, 35)} == {""}
+
+
+def test_a_line_of_a_log_cannot_write_to_the_terminal(failed: Typed, engine: FakeEngine) -> None:
+    """Neither in failures nor in status; NUL and other bytes do not end the command."""
+    for number in range(100, 120):
+        fail(failed, engine, number, b"\x1b[2Jerror: \0 bad \xff \xe2\x80\xae <script>\n")
+    for words in (
+        ("failures", "x"),
+        ("failures", "x"),
+        ("status", "x"),
+        ("failures", "x", "--json"),
+    ):
+        failed(*words)
+        assert failed.code == 0
+        assert not {"\x1b", "\0", "\u202e"} & set(failed.stdout)
+
+
+def test_what_a_steward_repairs_is_not_resubmitted_by_hand(
+    failed: Typed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A resubmission would begin a new ladder."""
+    from slurmslice.reports import failure_groups
+    from slurmslice.run.run import Run
+
+    monkeypatch.setattr(Run, "has_steward", True)
+    monkeypatch.setattr(failure_groups, "rows_to_repair", lambda run: [30, 31, 32, 33, 34])
+    found = {one["cause"]: [words[1] for words in one["next"]] for one in groups(failed)}
+    assert found["oom"] == ["logs"]
+    assert found["exit:1"] == ["logs", "resubmit"]
