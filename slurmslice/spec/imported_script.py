@@ -29,6 +29,9 @@ _OWN = {
 """Options of sbatch that ``render`` takes by itself, with its names."""
 
 _FIRST_LINE = re.compile(r"#![ \t]*([^ \t\n]+)[ \t]*([^\n]*)")
+_USUAL_OUTPUT = "slurm-%A_%a.out"
+"""The name of sbatch for the output of an array task (sbatch(1), --output)."""
+_NAMES_ITS_LOG = re.compile(r"^(?!\s*#).*slurm-[^\n]*\.out", re.MULTILINE)
 _OWN_PATH = re.compile(r"\$\{?0\b|BASH_SOURCE|__file__")
 _PLACEHOLDER = re.compile(r"\{((?:[A-Za-z_]\w*)?)\}", re.ASCII)
 _NOT_IN_NAME = re.compile(r"[^A-Za-z0-9._+@-]+")
@@ -79,6 +82,8 @@ def read_imported_script(path: str, text: str) -> ImportedScript:
     except BadInputError as why:
         raise why.inside(path, path=path) from why
     given.setdefault("job-name", os.path.splitext(os.path.basename(path))[0])
+    if "output" not in given and _NAMES_ITS_LOG.search(text):
+        given["output"] = _USUAL_OUTPUT
     dropped = [name for name in given if name in _WITHOUT_EFFECT]
     options = tuple(
         (name, words)

@@ -517,7 +517,7 @@ def test_a_log_that_was_deleted(
         ("run -a 0-3 --exclusive=user ./x -o y", "run -a 0-3 --exclusive=user -- ./x -o y"),
         ("run -a 0-3 --nosuch x", "-- ./x {}"),
         ("run -a 0-3 --nosuch", "-- ./x {}"),
-        ("run -a 0-3 -o x", "slurmslice logs KEY"),
+        ("run -a 0-3 -o x", "-- python x.py {}"),
         ("run --grid lr=1,2 seed=1 -- true {}", "--grid seed=1"),
         ("render --grid lr=1,2 seed=1 -- true {}", "--grid seed=1"),
     ],

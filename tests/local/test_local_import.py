@@ -76,6 +76,15 @@ def test_lines_of_a_list(here: Here) -> None:
     assert len(list((here.folder / "logs").glob("lines_*_3.out"))) == 2
 
 
+def test_a_second_import(here: Here) -> None:
+    """The same script is the same run; a changed one is not."""
+    (here.folder / "grid.sh").write_text(GRID_FROM_ONE_NUMBER)
+    assert here(*IMPORT, "grid.sh").returncode == 0
+    assert error_code(here(*IMPORT, "grid.sh").stderr) == "run-exists"
+    (here.folder / "grid.sh").write_text(f"{GRID_FROM_ONE_NUMBER}# more\n")
+    assert error_code(here(*IMPORT, "grid.sh").stderr) == "run-differs"
+
+
 @pytest.mark.parametrize("packing", [(), ("--pack", "3")])
 def test_arguments_and_shell_options(here: Here, packing: tuple[str, ...]) -> None:
     """Words after the file are its arguments; options before it override its lines."""

@@ -24,6 +24,7 @@ from slurmslice.run.directory import RunDirectory
 from slurmslice.sbatch.array_expression import parse_array
 from slurmslice.spec.command import Command
 from slurmslice.spec.run_spec import RunRecord
+from slurmslice.system.files import read_file
 from slurmslice.system.shell_quoting import quote, quote_words
 
 
@@ -71,6 +72,7 @@ def make_run(
     record, silence = make_record(new, engine)
     same, replaced = (None, None) if print_ else find_existing(path, record, engine)
     if same:
+        _refuse_other_files(same, new)
         raise BadInputError(
             f"This very run exists already in {relative_path(path)}.",
             f"To submit it: slurmslice submit {path.name}",
@@ -92,6 +94,24 @@ def make_run(
         return
     directory = create_or_replace_run(record, new, path, replaced)
     _show_next_steps(directory, record, new, by_sbatch=engine.may_be_submitted_by_hand)
+
+
+def _refuse_other_files(same: RunDirectory, new: RunInputs) -> None:
+    """Refuse to take a run for the existing one if a script that it copies has changed.
+
+    Raises:
+        BadInputError: a file of the existing run differs.
+    """
+    for name, data in new.files.items():
+        if read_file(same.path / name) != data:
+            copy = relative_path(same.path / name)
+            raise BadInputError(
+                f"The run {same.path.name} exists already, with another text in {copy}.",
+                f"To make a new run:  --name {same.path.name}-2\nTo go on with it:    edit {copy}",
+                code="run-differs",
+                run=same.path.name,
+                differences=(copy,),
+            )
 
 
 def _show_next_steps(

@@ -32,6 +32,9 @@ def words_of(text: str, *typed: str) -> list[str]:
         ("##SBATCH --mem=1G", []),
         ("true\n#SBATCH --mem=1G", []),
         ("#SBATCH --wait --parsable", []),
+        ('mv "slurm-${SLURM_ARRAY_JOB_ID}_$x.out" log/', ["--output=slurm-%A_%a.out"]),
+        ("# it writes slurm-1_2.out", []),
+        ("#SBATCH -o x-%a\ncat slurm-1.out", ["--output=x-%a"]),
     ],
 )  # fmt: skip
 def test_each_line_becomes_an_option(line: str, words: list[str]) -> None:
