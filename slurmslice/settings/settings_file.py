@@ -96,7 +96,9 @@ class SettingsFile:
 
 # Each option of _SLICES chooses the slices, and each of _COMMAND chooses the command. A layer that
 # sets one of them replaces all of them in lower layers. _WITH_SLICES only modifies _SLICES.
-_SLICES = frozenset({"slices", "slices_from", "table", "glob", "grid", "job_file", "from_run"})
+_SLICES = frozenset(
+    {"slices", "slices_from", "table", "glob", "grid", "zip", "job_file", "from_run"}
+)
 _WITH_SLICES = frozenset({"null", "key"})
 _COMMAND = frozenset({"words", "shell", "job_file"})
 

@@ -97,8 +97,9 @@ def guess_mistake(ctx: click.Context) -> str:
     loose = _from_first_word(ctx, options)
     if loose and (hint := hint_for_value_of_flag(options, loose[0])):
         return hint
-    if "--grid" in options and loose:
-        return f"Type --grid before each name: --grid {quote(loose[0])}"
+    for axis in ("--grid", "--zip"):
+        if axis in options and loose:
+            return f"Type {axis} before each name: {axis} {quote(loose[0])}"
     return ""
 
 

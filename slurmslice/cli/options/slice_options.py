@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import difflib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,8 +11,21 @@ import click
 
 from slurmslice.cli.output.console import print_note
 from slurmslice.errors import BadInputError
+from slurmslice.slices.sources.array_range import ARRAY_RANGE
+from slurmslice.slices.sources.axes import Axis, combine, with_item, with_key
+from slurmslice.slices.sources.delimited_table import DELIMITED_TABLE
+from slurmslice.slices.sources.file_paths import FILE_PATHS
+from slurmslice.slices.sources.grid import GRID, grid_axes
 from slurmslice.slices.sources.input_form import FormOption, FormSlices, InputForm
+from slurmslice.slices.sources.key_list import KEY_LIST
 from slurmslice.slices.sources.registry import FORMS
+from slurmslice.slices.sources.zip_lists import ZIP, zip_axes
+
+AXES = (GRID, ZIP)
+"""The forms that combine with one another, and with one other form."""
+
+_WITH_ITEM = (ARRAY_RANGE, KEY_LIST, FILE_PATHS)
+"""The forms whose key is in no column."""
 
 _EXAMPLES = "\n".join(
     [*(f"{form.example:27} {form.summary}" for form in FORMS), "FILE may be - for standard input."]
@@ -36,6 +50,11 @@ def _click_option(option: FormOption) -> Callable[..., Any]:
 SLICE_OPTIONS: tuple[Callable[..., Any], ...] = (
     *_form_options(),
     click.option(
+        "--key", metavar="NAME",
+        help="Column with the keys, also one of --column. Default: the row number of --table, else "
+        "the number, the line, the file or NAME=VALUE,….",
+    ),
+    click.option(
         "--column", metavar="NAME=TEMPLATE", multiple=True,
         help="Add a column computed by a Jinja2 template from slice, row and earlier columns: "
         "'out=out/{{ \"%03d\" % (slice|int) }}.h5'.",
@@ -44,32 +63,49 @@ SLICE_OPTIONS: tuple[Callable[..., Any], ...] = (
 
 
 def read_slices(values: Mapping[str, Any], taken: FormSlices | None = None) -> FormSlices:
-    """Read the slices from the one form that was typed, and add the columns of ``--column``.
+    """Read the slices that were typed, and add the columns of ``--column``.
 
     Args:
         values: the values of all options, by name.
         taken: the slices of another run (``--from``), in place of a form.
 
     Raises:
-        BadInputError: no form was typed or more than one, or its input is invalid.
+        BadInputError: no form was typed or several that do not combine, or its input is invalid.
     """
-    given = _chosen_form(values).read(values) if taken is None else _only(taken, values)
+    given, key = _read_forms(values) if taken is None else (_only(taken, values), None)
     for note in given.notes:
         print_note(note)
-    if not values["column"]:
-        return given
-    from slurmslice.slices.sources.columns import add_computed_columns
+    if values["column"]:
+        from slurmslice.slices.sources.columns import add_computed_columns
 
-    return replace(given, table=add_computed_columns(given.table, values["column"]))
+        given = replace(given, table=add_computed_columns(given.table, values["column"]))
+    return given if key is None else _with_key(given, key)
+
+
+def _read_forms(values: Mapping[str, Any]) -> tuple[FormSlices, str | None]:
+    """Read a source and combine it with axes.
+
+    Returns:
+        the slices, and the column that becomes their key; None if they have their key.
+    """
+    source, axes = _chosen_forms(values)
+    key: str | None = values["key"]
+    if source is None:
+        return combine(None, axes), key
+    computed = {text.partition("=")[0] for text in values["column"]}
+    if source is DELIMITED_TABLE and key not in computed:
+        return _combined(source.read(values), axes, None, source), None
+    return _combined(source.read({**values, "key": None}), axes, key, source), key
 
 
 def _only(taken: FormSlices, values: Mapping[str, Any]) -> FormSlices:
     """Return the slices of another run.
 
     Raises:
-        BadInputError: a form was typed too.
+        BadInputError: a form was typed too, or a key.
     """
-    if forms := [form.flag for form in FORMS if _is_given(values, form.option)]:
+    forms = [form.flag for form in FORMS if _is_given(values, form.option)]
+    if forms := [*forms, *(["--key"] if values["key"] is not None else [])]:
         raise BadInputError(
             f"--from and {forms[0]} both choose the slices.",
             "Use one of them. For some slices of the other run: --from RUN:STATES",
@@ -79,29 +115,72 @@ def _only(taken: FormSlices, values: Mapping[str, Any]) -> FormSlices:
     return taken
 
 
-def _chosen_form(values: Mapping[str, Any]) -> InputForm:
-    forms = [form for form in FORMS if _is_given(values, form.option)]
-    if len(forms) != 1:
-        typed = tuple(form.flag for form in forms)
-        number = f"{len(forms)} options choose" if forms else "No option chooses"
-        those = f": {' and '.join(typed)}" if forms else ""
+def _combined(
+    given: FormSlices, axes: Sequence[Axis], key: str | None, source: InputForm
+) -> FormSlices:
+    """Combine a source with axes. If that changes the key, the column ``item`` has the old one."""
+    if source in _WITH_ITEM and (axes or key is not None):
+        given = replace(given, table=with_item(given.table))
+    return combine(given, axes) if axes else given
+
+
+def _with_key(given: FormSlices, key: str) -> FormSlices:
+    """Return the slices with the values of a column as keys.
+
+    Raises:
+        BadInputError: there is no such column, or two slices have the same value.
+    """
+    columns = given.table.columns
+    if key not in columns:
+        near = difflib.get_close_matches(key, columns, 1)
+        hint = f"Did you mean {near[0]}?" if near else f"The columns are {', '.join(columns)}."
         raise BadInputError(
-            f"{number} the slices{those}. Use exactly one.",
-            _EXAMPLES,
-            code="one-source",
-            options=typed,
+            f"There is no column {key!r} for --key.",
+            f"{hint} --column NAME=TEMPLATE computes one.",
+            code="unknown-column",
+            column=key,
+            nearest=near[0] if near else None,
         )
+    return replace(given, table=with_key(given.table, key), numbers=None)
+
+
+def _chosen_forms(values: Mapping[str, Any]) -> tuple[InputForm | None, list[Axis]]:
+    """Return the source that was typed, None if there are only axes, and the axes.
+
+    Raises:
+        BadInputError: nothing was typed, or forms that do not combine; or a modifier without its
+            form.
+    """
+    forms = [form for form in FORMS if _is_given(values, form.option)]
+    sources = [form for form in forms if form not in AXES]
+    alone = len(forms) == 1 or (len(sources) <= 1 and all(form.combines for form in sources))
+    if not (forms and alone):
+        raise _no_one_source(forms)
     for form in FORMS:
         for modifier in form.modifiers:
-            if form is not forms[0] and _is_given(values, modifier):
+            if form not in sources and _is_given(values, modifier):
+                used = forms[0].flag
                 raise BadInputError(
-                    f"{modifier.flags[-1]} needs {form.flag}; you used {forms[0].flag}.",
+                    f"{modifier.flags[-1]} needs {form.flag}; you used {used}.",
                     _EXAMPLES,
                     code="option-needs-another",
                     option=modifier.name,
                     needs=form.flag,
                 )
-    return forms[0]
+    return next(iter(sources), None), [*zip_axes(values), *grid_axes(values)]
+
+
+def _no_one_source(forms: Sequence[InputForm]) -> BadInputError:
+    typed = tuple(form.flag for form in forms)
+    those = f"{' and '.join(typed)} do not combine" if forms else "No option chooses the slices"
+    why = "--grid and --zip combine with --glob, --slices-from and --table; a range is then an axis"
+    combined = f"{why}: --grid n=0-9\n" if set(forms) & set(AXES) else ""
+    return BadInputError(
+        f"{those}. Use exactly one source.",
+        combined + _EXAMPLES,
+        code="one-source",
+        options=typed,
+    )
 
 
 def _is_given(values: Mapping[str, Any], option: FormOption) -> bool:

@@ -220,7 +220,6 @@ DELIMITED_TABLE = InputForm(
         "FILE|-",
     ),
     modifiers=(
-        FormOption(("--key",), "Column of --table with the keys (default: row number).", "NAME"),
         FormOption(
             ("--sep",),
             f"What separates the columns of --table: {', '.join(SEPARATORS)}.",
@@ -232,4 +231,5 @@ DELIMITED_TABLE = InputForm(
         ),
     ),
     read=_read,
+    combines=True,
 )

@@ -75,4 +75,5 @@ FILE_PATHS = InputForm(
         "PATTERN",
     ),
     read=_read,
+    combines=True,
 )

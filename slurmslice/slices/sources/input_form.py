@@ -67,6 +67,7 @@ class InputForm:
         option: its option.
         read: reads the slices from the values of its options, by name.
         modifiers: options that need this form's option.
+        combines: ``--grid`` and ``--zip`` may stand beside it.
     """
 
     example: str
@@ -74,6 +75,7 @@ class InputForm:
     option: FormOption
     read: Callable[[Mapping[str, Any]], FormSlices]
     modifiers: tuple[FormOption, ...] = ()
+    combines: bool = False
 
     @property
     def flag(self) -> str:

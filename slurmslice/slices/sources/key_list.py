@@ -42,4 +42,5 @@ KEY_LIST = InputForm(
     option=FormOption(("--slices-from",), "Slices from a list of keys, one per line.", "FILE|-"),
     modifiers=(FormOption(("-0", "--null"), "Keys of --slices-from end with NUL."),),
     read=_read,
+    combines=True,
 )

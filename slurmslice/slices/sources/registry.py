@@ -8,6 +8,7 @@ from slurmslice.slices.sources.file_paths import FILE_PATHS
 from slurmslice.slices.sources.grid import GRID
 from slurmslice.slices.sources.job_file import JOB_FILE
 from slurmslice.slices.sources.key_list import KEY_LIST
+from slurmslice.slices.sources.zip_lists import ZIP
 
 FORMS = (
     ARRAY_RANGE,
@@ -15,5 +16,6 @@ FORMS = (
     DELIMITED_TABLE,
     FILE_PATHS,
     GRID,
+    ZIP,
     JOB_FILE,
 )

@@ -192,6 +192,19 @@ def test_it_does_not_count_for_max_failures(typed: Typed, engine: FakeEngine) ->
     assert typed.code == 6
 
 
+def test_the_circuit_breaker_does_not_count_it(typed: Typed, engine: FakeEngine) -> None:
+    """Twenty failures with a common cause hold the rest, unless a person knows them."""
+    make(typed, slices="0-39")
+    for index in range(20):
+        engine.end("100", index, State.FAILED, exit_code=1, started_at=1, ended_at=2)
+    typed("accept", "x", "0-9", *WHY)
+    typed("tick", "x", "--exit-code")
+    assert (typed.code, engine.stopped) == (4, set())
+    typed("accept", "x", "0-9", "--undo")
+    typed("tick", "x", "--exit-code")
+    assert engine.stopped == {"100"}
+
+
 def test_the_others_go_on_after_an_accepted_canary(typed: Typed, engine: FakeEngine) -> None:
     """A person has decided on its failure."""
     make(typed, "--canary", "1")

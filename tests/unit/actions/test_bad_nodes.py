@@ -91,6 +91,15 @@ def test_what_failed_on_a_bad_node_goes_in_elsewhere(
     assert [one["failed"] for one in typed.noted("node-excluded")] == [8]
 
 
+def test_accepted_failures_are_no_evidence_against_a_node(typed: Typed, engine: FakeEngine) -> None:
+    """A person knows that these slices fail on any node."""
+    made(typed, "--retry")
+    sicken(engine)
+    typed("accept", "x", "0-7", "--reason", "corrupt")
+    typed("tick", "x")
+    assert (recorded(typed, NodeExcluded), excluded(engine)) == ([], [None])
+
+
 def test_an_attempt_on_a_node_that_is_suspected_later_is_given_back(
     typed: Typed, engine: FakeEngine
 ) -> None:

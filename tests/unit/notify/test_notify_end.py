@@ -51,6 +51,21 @@ def test_one_mail_when_all_is_done(typed: Typed, engine: FakeEngine, mails: Mail
     assert str(typed.folder / "runs" / "x") in text
 
 
+def test_the_mail_counts_accepted_failures_apart(
+    typed: Typed, engine: FakeEngine, mails: Mails
+) -> None:
+    """Its counts have their reason, and its list of failures does not have them."""
+    typed(*LINE, *COMMAND)
+    engine.end_all()
+    engine.end("100", 2, State.FAILED, exit_code=1)
+    typed("accept", "x", "2", "--reason", "corrupt input")
+    typed("tick", "x", "--exit-code")
+    ((_, subject, text),) = mails
+    assert (typed.code, subject) == (0, "x: 2 of 3 done, 1 accepted")
+    assert "corrupt input" in text
+    assert "Failures:" not in text
+
+
 @pytest.mark.parametrize(
     ("ways", "words", "noted"),
     [
