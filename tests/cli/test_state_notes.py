@@ -45,7 +45,7 @@ def test_every_slice_is_counted_in_a_column_of_runs(
     engine.jobs["100"].tasks[3] = TaskReport(State.RUNNING, "RUNNING")
     poll(run)
     said = typed("runs")
-    assert "demo slurm 10 1 1 0 1 5 2 " in said
+    assert "demo slurm 10 1 1 1 5 2 " in said
     assert typed.noted("states-as-last-seen")
     assert "slurmslice status" in said
     (record,) = json.loads(typed("runs", "--json"))

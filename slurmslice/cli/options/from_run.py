@@ -23,6 +23,12 @@ from slurmslice.spec.run_spec import NO_LIMIT, RunSpec
 _OF_A_PERSON = frozenset({"account", "qos", "reservation", "mail-user", "mail-type"})
 """Options of sbatch that say who submits."""
 
+_TEXTS = (
+    *("name", "setup", "keep_logs", "canary", "budget", "continue_on", "checkpoint"),
+    *("output", "error", "open_mode"),
+)
+"""Fields of a description that are the texts of options with the same names."""
+
 
 def read_taken_run(ctx: click.Context) -> TakenRun | None:
     """Read the run that ``--from`` names, once for each command; None without it.
@@ -102,7 +108,7 @@ def _options(spec: RunSpec) -> Iterator[tuple[str, SettingValue | None]]:
         yield flag, getattr(spec, flag) or None
     for texts in ("env", "on", "cause"):
         yield texts, getattr(spec, texts)
-    for text in ("name", "setup", "keep_logs", "canary", "budget", "continue_on", "checkpoint"):
+    for text in _TEXTS:
         yield text, getattr(spec, text)
     yield "cancel_rest", spec.cancel_rest or None
     yield "check", spec.check.text

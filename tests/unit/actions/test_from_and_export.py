@@ -28,7 +28,7 @@ def half_done(typed: Typed, engine: FakeEngine, interrupted: None) -> None:
     """Make a run of which slices 0 and 1 are done, and 2 and 3 failed."""
     typed(
         "run", "-a", "0-3", "--name", "old", "--mem", "1G", "-p", "main", "-A", "phys",
-        "--setup", "true", "--on-end", "touch owned", "--", "echo", "{}",
+        "--setup", "true", "-o", "out-{}", "--on-end", "touch owned", "--", "echo", "{}",
     )  # fmt: skip
     for index, state in enumerate((State.COMPLETED, State.COMPLETED, State.FAILED, State.FAILED)):
         engine.end("100", index, state)
@@ -50,6 +50,8 @@ def test_the_rest_is_done_and_nothing_twice(source: str, typed: Typed, engine: F
     typed("run", "--from", source, "--name", "new")
     indices, request = sent(engine)
     assert (len(engine.jobs), indices, request["mem"]) == (2, [2, 3], "1G")
+    record = json.loads((typed.folder / "runs" / "new" / "run.json").read_bytes())
+    assert (record["output"], record["setup"]) == ("out-{}", "true")
     assert ("account" in request) == (source != "old-export")
     engine.end_all()
     assert json.loads(typed("status", "new", "--json"))["counts"] == {"COMPLETED": 4}
