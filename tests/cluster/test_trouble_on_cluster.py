@@ -216,7 +216,7 @@ def test_a_node_dies(rough: Site, roughly: Path) -> None:
 def test_a_node_breaks_each_slice(rough: Site, roughly: Path) -> None:
     """It is excluded before any other slice has ended, and its slices are done elsewhere.
 
-    What waits in the queue avoids it too.
+    What waits in the queue avoids it too. A person changes its request, and not that of what runs.
     """
     command = f"case $SLURMD_NODENAME in *3) sleep 3; exit 1 ;; esac\n{WAITS}"
     made = ("-a", "0-39%13", "--retry", "--mem", "50M", "--name", "ill", "--shell", command)
@@ -236,6 +236,17 @@ def test_a_node_breaks_each_slice(rough: Site, roughly: Path) -> None:
     job = events(roughly, "ill", "submitted")[0]["job"]
     waits = rough.run("squeue", "-h", "-r", "-t", "PD", "-j", job, "-o", "%x", cwd=roughly)
     assert set(waits.stdout.split()) == {one["node"]}
+    changed = rough.popen(
+        [str(rough.python), "-m", "slurmslice", "run", "ill", "--mem", "60M", "-t", "9:00"],
+        cwd=roughly,
+    )  # fmt: skip
+    until(lambda: bool(events(roughly, "ill", "queue_changed")), "the queue to be changed")
+    shown = rough.run("squeue", "-h", "-r", "-j", job, "-o", "%T %l %m", cwd=roughly).stdout
+    requests = {"RUNNING": {"UNLIMITED 50M"}, "PENDING": {"9:00 60M"}}
+    for state, wanted in requests.items():
+        assert {r.split(" ", 1)[1] for r in shown.splitlines() if r.startswith(state)} == wanted
+    changed.terminate()
+    changed.wait()
     write(rough, roughly / "go", "")
     until(
         lambda: (rough.slurmslice("tick", "ill", cwd=roughly),
