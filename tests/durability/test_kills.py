@@ -486,6 +486,13 @@ SCENES = [
         fails=frozenset(map(str, range(20))),
         sent=of(range(30), 2),
     ),
+    Scene(
+        "extend",
+        ("extend", "demo", "--grid", "x=0-9"),
+        of(range(10)),
+        (("render", "--grid", "x=0-5", *NAMES[2:]), ("submit",)),
+        codes=(0, 5),
+    ),
     Scene("made-anew", ("run", "--mem", "1G", *TEN), of(range(10)), (refused,)),
 ]
 
@@ -497,7 +504,7 @@ LEAST = {
     "run-packed": 120, "cancel-all": 17, "cancel-some": 20, "cancel-queued": 20, "throttle": 18,
     "throttle-below": 18, "tick": 28, "status": 8, "status-by-hand": 20,
     "status-doubled": 9, "attach": 12, "doubt": 22, "doubt-nowhere": 12, "breaker": 20,
-    "release": 16, "release-edited": 40, "made-anew": 80,
+    "release": 16, "release-edited": 40, "extend": 30, "made-anew": 80,
 }  # fmt: skip
 """The least number of points of each scene."""
 
@@ -506,7 +513,7 @@ NO_RIGHT = (errno.EDQUOT, errno.EROFS, errno.EACCES)
 
 FULL = [scene for scene in SCENES if scene.name in {
     "render-names", "submit-names", "resubmit", "cancel-some", "throttle", "tick", "attach",
-    "status-by-hand", "doubt-nowhere", "made-anew",
+    "status-by-hand", "doubt-nowhere", "extend", "made-anew",
 }]  # fmt: skip
 
 
