@@ -269,10 +269,14 @@ class JournalState:
         if not isinstance(event, SlicesChanged):
             self._undo(event)
             return
-        added, done = self.changes.apply(event, len(self.holder))
+        added, done = self.changes.apply(event, len(self.holder), self.next_number - 1)
         self.holder += [0] * added
         self.attempts += [0] * added
         self.done_before |= done
+
+    def is_outdated(self, row: int) -> bool:
+        """Tell if the submission of a row has older values than the slice table."""
+        return 0 < self.holder[row] <= self.changes.replaced.get(row, 0)
 
     def _set_policy(self, event: _Decision) -> None:
         match event:

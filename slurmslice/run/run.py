@@ -304,6 +304,11 @@ class Run:
         return self.record.cancel_rest if changed is None else changed
 
     @property
+    def first_is_outdated(self) -> bool:
+        """True if the table of the script's own array has values that were corrected since."""
+        return not self.journal_state.changes.replaced.keys().isdisjoint(self.first_rows)
+
+    @property
     def is_open(self) -> bool:
         """True if the run may get more slices, and so is not over (``--open``)."""
         return self.record.open and not self.journal_state.changes.closed

@@ -45,17 +45,20 @@ class SliceChanges:
     Attributes:
         tables: all changes, in order.
         closed: a person closed the run.
+        replaced: for each row with new values, the newest submission before that.
     """
 
     tables: list[SlicesChanged] = field(default_factory=list)
     closed: bool = False
+    replaced: dict[int, int] = field(default_factory=dict)
 
-    def apply(self, event: SlicesChanged, slices: int) -> tuple[int, frozenset[int]]:
+    def apply(self, event: SlicesChanged, slices: int, newest: int) -> tuple[int, frozenset[int]]:
         """Apply a change.
 
         Args:
             event: the change.
             slices: the number of slices before it.
+            newest: the number of the newest submission before it.
 
         Returns:
             the number of new slices, and the new rows that were done before.
@@ -68,6 +71,7 @@ class SliceChanges:
         if event.number != self.next_number or new != list(range(slices, event.slices)):
             raise ValueError(f"the slice table {event.number} does not follow the one before")
         self.tables.append(event)
+        self.replaced.update((row, newest) for row in rows if row < slices)
         return added, frozenset(parse_array(event.done) if event.done else ())
 
     @property

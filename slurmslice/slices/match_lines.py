@@ -87,8 +87,8 @@ def _ambiguous(numbers: Sequence[str], lines: Sequence[int], rows: int) -> BadIn
     first, last = numbers[lines[0]], numbers[lines[-1]]
     which = f"line {first}" if first == last else f"lines {first} to {last}"
     return BadInputError(
-        f"At {which}, {rows} lines of the run were replaced by {len(lines)}: it is not clear which "
-        "line is whose.",
+        f"At {which}, the number of changed lines differs from that in the run ({rows}): it is not "
+        "clear which line is whose.",
         "Change lines first and type this command; then insert or delete lines and type it again.",
         code="ambiguous-lines",
         first=first,

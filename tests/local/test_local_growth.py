@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.local.test_local_runs import RUN, Here, here
+from tests.support.errors import error_code
 
 __all__ = ["here"]
 
@@ -21,6 +22,35 @@ def arrive(folder: Path, first: int, last: int) -> None:
 def ran(folder: Path) -> dict[str, str]:
     """Return what each slice has written, by the name of its file."""
     return {path.name.removeprefix("ran."): path.read_text() for path in folder.glob("ran.*")}
+
+
+def test_lines_arrive_and_are_corrected(here: Here) -> None:
+    """Each slice runs once with its newest values; one that is done runs again if named."""
+    lines = [f"echo {n} >>ran.{n}" for n in range(90)]
+    source, file = ("--job-file", "jobs"), here.folder / "jobs"
+
+    def write(last: int) -> None:
+        file.write_text("\n".join(["# a comment", *lines[:last]]) + "\n")
+
+    write(40)
+    made = here("render", "--engine", "local", "--open", *source, "--name", "j", "--pack", "10")
+    assert made.returncode == 0, made.stderr
+    lines[3], lines[17] = "echo new >>ran.3", "echo new >>ran.17"
+    write(40)
+    assert here("extend", "j", *source).returncode == 0
+    assert here("run", "j").returncode == 4
+    for last in (70, 90):
+        write(last)
+        assert here("extend", "j", *source).returncode == 0
+    lines[50] = "echo again >>ran.50"
+    lines.insert(20, "echo more >>ran.more")
+    write(91)
+    refused = here("extend", "j", *source)
+    assert (refused.returncode, error_code(refused.stderr)) == (2, "slices-changed")
+    assert here("extend", "j", *source, "--again", "52").returncode == 0
+    expected = {str(n): f"{n}\n" for n in range(90)} | {"more": "more\n"}
+    assert ran(here.folder) == expected | {"3": "new\n", "17": "new\n", "50": "50\nagain\n"}
+    assert here.counts("j") == {"COMPLETED": 91}
 
 
 def test_files_arrive_in_portions(here: Here) -> None:

@@ -8,10 +8,12 @@ import click
 
 from slurmslice.actions.after_run import follow_other
 from slurmslice.actions.extend import (
+    Correction,
+    cancel_outdated,
     change_slices,
     check_folder,
     check_same_source,
-    choose_added,
+    choose_changed,
     close_run,
     find_difference,
     rows_are_computed,
@@ -35,6 +37,7 @@ from slurmslice.cli.options.task_id_mentions import refuse_growing_value
 from slurmslice.cli.output.console import emit_note, print_note
 from slurmslice.cli.output.end_notice import tell_end
 from slurmslice.cli.output.preview import print_accepted
+from slurmslice.cli.output.refresh import refresh
 from slurmslice.cli.output.submissions import submit_or_show, use_new_environment
 from slurmslice.cli.output.summary import NOTHING_TO_DO, notes_on_silence
 from slurmslice.cli.output.unattended import start_unattended
@@ -55,16 +58,34 @@ _NOTHING_GIVEN = frozenset({"no-match", "no-slices", "not-settled"})
 @click.command(cls=ChangingCommand)
 @click.argument("words", nargs=-1, metavar="[RUN]")
 @click.option("--close", is_flag=True, help="The run gets no more slices (`run --open`).")
+@click.option(
+    "--again",
+    metavar="KEYS",
+    multiple=True,
+    help="Run these slices, which are done, again with the new values. Separate keys by commas.",
+)
+@click.option(
+    "--keep",
+    is_flag=True,
+    help="Let slices that have begun or are done keep their old values.",
+)
 @new_env_option
 @dry_run_option
 def _extend(
-    words: tuple[str, ...], close: bool, new_env: bool, dry_run: bool, **values: Any
+    words: tuple[str, ...],
+    close: bool,
+    again: tuple[str, ...],
+    keep: bool,
+    new_env: bool,
+    dry_run: bool,
+    **values: Any,
 ) -> int:
-    """Add the slices that are new to a run, and submit them.
+    """Add the slices that are new to a run, correct changed ones, and submit them.
 
     Give the slice option of the run again, in the same folder. Slices of the run keep their keys
-    and states. sbatch's options change the request of the new ones. The exit code is 5 if nothing
-    is new.
+    and states. If the values of a slice were changed, its next attempt gets the new ones; if it is
+    pending, it is cancelled and submitted anew. sbatch's options change the request of all these.
+    The exit code is 5 if nothing is new.
     """
     after_dashes, changes = typed_words_and_request()
     _refuse_words((*words[1:], *after_dashes))
@@ -77,7 +98,8 @@ def _extend(
             follow_other(run)
         if new_env:
             use_new_environment(run)
-        code = _extend_run(run, given, changes)
+        decided = Correction(tuple(key for one in again for key in _keys(run, one)), keep)
+        code = _extend_run(run, given, changes, decided)
     if close:
         return _close(run, code)
     return code
@@ -107,20 +129,30 @@ def _read(values: dict[str, Any]) -> FormSlices | None:
         return None
 
 
-def _extend_run(run: Run, given: FormSlices | None, changes: ResourceRequest) -> int:
-    """Add the new slices, submit them, and return the exit code."""
+def _keys(run: Run, text: str) -> list[str]:
+    """Return the keys in the value of ``--again``."""
+    return [text] if run.table.row_of(text) is not None else text.split(",")
+
+
+def _extend_run(
+    run: Run, given: FormSlices | None, changes: ResourceRequest, decided: Correction
+) -> int:
+    """Add and correct slices, submit them, and return the exit code."""
+    refresh(run)
     if given is not None:
         check_folder(run)
         check_same_source(run, given)
-        _refuse_values_that_differ(run, find_difference(run, given))
-        _note_difference(run, change_slices(run, given))
+        _refuse_values_that_differ(run, find_difference(run, given, decided))
+        _note_difference(run, change_slices(run, given, decided))
+    if outdated := cancel_outdated(run):
+        _note_cancelled(run, outdated)
     if not (run.journal_state.submissions or run.journal_state.queue):
         return _note_not_submitted(run)
-    if (steward := run.journal_state.steward) and steward.ended == OPEN and choose_added(run):
+    if (steward := run.journal_state.steward) and steward.ended == OPEN and choose_changed(run):
         wanted = Unattended(steward.intent.way, steward.intent.options)
         return submit_unattended(run, changes, wanted)
     return submit_or_show(
-        run, choose_added, changes, verb="extend", again=lambda options: options,
+        run, choose_changed, changes, verb="extend", again=lambda options: options,
         nothing=_nothing_new,
     )  # fmt: skip
 
@@ -145,11 +177,24 @@ def _note_difference(run: Run, difference: TableDifference) -> None:
         keys, number = key_ranges(list(difference.added)), len(difference.added)
         message = f"{verb} {count_text(number)} ({keys}): {len(run.table)} now."
         emit_note("slices-added", message, slices=number, keys=keys, total=len(run.table))
+    if difference.changed:
+        verb = "Would correct" if run.directory.read_only else "Corrected"
+        rows = sorted(difference.changed)
+        keys = key_ranges(run.table.keys.of(rows))
+        message = f"{verb} {count_text(len(rows))} ({keys})."
+        emit_note("slices-corrected", message, slices=len(rows), keys=keys)
+
+
+def _note_cancelled(run: Run, rows: list[int]) -> None:
+    verb = "Would cancel" if run.directory.read_only else "Cancelled"
+    keys = key_ranges(run.table.keys.of(rows))
+    message = f"{verb} {count_text(len(rows))} ({keys}) with old values: they go in anew."
+    emit_note("outdated-cancelled", message, slices=len(rows), keys=keys)
 
 
 def _note_not_submitted(run: Run) -> int:
     """Say how to submit a run that was only made, and return the exit code."""
-    if not choose_added(run):
+    if not choose_changed(run):
         return _nothing_new(run)
     message = (
         f"Nothing was submitted yet. To submit all: slurmslice submit {quote(run.record.name)}"
