@@ -127,7 +127,7 @@ def make_record(new: RunInputs, engine: Engine) -> tuple[RunRecord, str | None]:
     check_throttle(spec.throttle, spec.packing.at_once)
     limits, queue_capacity, cluster, silence = _ask_engine(engine, request.verify())
     packing = _packing(new, limits)
-    direct, first = _first(table, alike, packing.pack, queue_capacity)
+    direct, first = _first(table, alike, packing.pack, queue_capacity, grows=spec.open)
     asked = {one.name: getattr(spec, one.name) for one in dataclasses.fields(spec)}
     record = RunRecord(
         **asked | {"packing": packing},
@@ -151,10 +151,18 @@ def make_record(new: RunInputs, engine: Engine) -> tuple[RunRecord, str | None]:
 
 
 def _first(
-    table: SliceTable, alike: Sequence[int], pack: int, queue_capacity: QueueCapacity
+    table: SliceTable,
+    alike: Sequence[int],
+    pack: int,
+    queue_capacity: QueueCapacity,
+    *,
+    grows: bool,
 ) -> tuple[bool, Sequence[int]]:
-    """Return the form (True: direct) and the rows of the first submission."""
-    direct = can_be_direct(table, queue_capacity.max_array_size, pack)
+    """Return the form (True: direct) and the rows of the first submission.
+
+    The direct form has an upper limit of keys, so it is not for a run that grows.
+    """
+    direct = not grows and can_be_direct(table, queue_capacity.max_array_size, pack)
     most = min(queue_capacity.max_array_size, queue_capacity.max_tasks_per_array)
     some = rows_that_fit(table, alike, direct=direct, pack=pack, most=most)
     return direct, make_batch(table, some, direct=direct, pack=pack, throttle=None).rows

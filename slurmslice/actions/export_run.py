@@ -12,7 +12,7 @@ from typing import Any
 
 import slurmslice
 from slurmslice.errors import BadInputError
-from slurmslice.run.directory import read_required_file
+from slurmslice.run.directory import read_required_file, sha256_hex
 from slurmslice.run.exported import RUN_FILE, format_run, format_states
 from slurmslice.run.run import Run
 from slurmslice.run.submission import Submission, SubmissionStatus
@@ -34,7 +34,7 @@ def export_files(run: Run) -> dict[str, bytes]:
     description = format_run(run.record, _made(run), map(_submission, _accepted(run)))
     files = {
         RUN_FILE: description,
-        "slices.tsv": read_required_file(run.directory.slices),
+        "slices.tsv": run.table.data,
         "states.tsv": format_states(_states(run)),
         "script.sh": read_required_file(run.directory.script),
         run.directory.library.name: read_required_file(run.directory.library),
@@ -79,8 +79,8 @@ def _made(run: Run) -> dict[str, Any]:
         "cluster": record.cluster,
         "created_at": record.created_at,
         "exported_at": run.clock(),
-        "slices": record.slices,
-        "slices_sha256": record.slices_sha256,
+        "slices": len(run.table),
+        "slices_sha256": sha256_hex(run.table.data),
         "library_sha256": record.library_sha256,
         "template": record.template,
         "run_directory": str(run.directory.path).encode("utf-8", "replace").decode(),

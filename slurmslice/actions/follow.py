@@ -22,7 +22,7 @@ from slurmslice.errors import LockedError, NoAnswerError, TooManyTasksError
 from slurmslice.notes import Note
 from slurmslice.plan.canary_phase import CanaryPhase, canary_phase
 from slurmslice.plan.plan import Choice, Plan, make_plan
-from slurmslice.plan.then_phase import is_over, slices_are_over
+from slurmslice.plan.then_phase import is_over, slices_are_over, slices_have_ended
 from slurmslice.run.journal import PolicyChanged
 from slurmslice.run.run import Run
 from slurmslice.status.states import BEGUN_STATES, IN_FLIGHT_STATES, State
@@ -261,6 +261,8 @@ def is_done(run: Run, options: FollowOptions) -> bool:
         return not (run.submissions_in_flight() or run.journal_state.unconfirmed())
     if run.journal_state.probe:
         return False
+    if run.is_open:  # nobody knows when more slices come, so no process waits for them
+        return slices_have_ended(run)
     return is_over(run) if drives_then(run, options) else slices_are_over(run)
 
 

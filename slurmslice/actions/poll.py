@@ -192,9 +192,9 @@ def _changed_statuses(
 NOT_CANCELLED_YET = "cancelled, and its array task has not noticed it yet"
 """The reason of a slice in flight that was cancelled, and not its whole task."""
 
-SUBMIT_AGAIN_REASON = "cancelled in Slurm while the run was held; it will be submitted again"
-"""The reason of a held slice that was cancelled to submit it anew: with an edited script, or as a
-probe."""
+SUBMIT_AGAIN_REASON = "cancelled in Slurm; it will be submitted again"
+"""The reason of a slice that was cancelled to submit it anew: with an edited script or with
+corrected values, or as a probe."""
 
 
 def _reconcile_slice(

@@ -50,7 +50,8 @@ _TRIES_OF_A_SOURCE = 2
 _PAUSES_FOR_ENDS_S = (1.0, 2.0, 4.0, 8.0)
 """Seconds between the polls of a round that waits until the ends of tasks are known."""
 
-DONE, HELD = "done", "held"
+DONE, HELD, OPEN = "done", "held", "the run waits for more slices"
+EXPECTED_ENDS = frozenset({DONE, HELD, OPEN})
 """The reasons of a usual end."""
 
 
@@ -249,7 +250,8 @@ def _reason_to_end(run: Run, trouble: str) -> str:
     """Return why the steward ends: nothing is left to do, or nobody but a person can go on."""
     if is_done(run, FollowOptions()):
         held = HELD if run.journal_state.held else stop_reason(run)
-        return DONE if run.finished else held or DONE
+        ended = OPEN if run.is_open else DONE
+        return ended if run.finished else held or DONE
     in_flight = run.submissions_in_flight() or run.journal_state.unconfirmed()
     return _reason_if_stuck(run) if in_flight else trouble
 

@@ -243,7 +243,7 @@ def _prepare_folder(run: Run, planned: PlannedSubmission) -> str:
     check_script(run, planned.script)
     sha = run.record.first_sha256
     if planned.number > 1:
-        _fence_script(run)
+        fence_script(run)
         sha = run.directory.create_submission_folder(
             planned.number, run.table, planned.table_rows, run.record.direct,
             run.journal_state.next_numbers(planned.table_rows),
@@ -266,7 +266,7 @@ def _record_rejection(run: Run, planned: PlannedSubmission, rejection: Slurmslic
     again = bool(planned.avoided) and isinstance(rejection, SubmissionRejectedError)
     answer = rejection.message, run.clock(), temporary or again, too_many_tasks
     run.decide(Rejected(planned.number, *answer))
-    if is_unsubmitted(run) and _script_may_run(run):
+    if is_unsubmitted(run) and _script_may_run(run) and not run.first_is_outdated:
         run.directory.unfence(1)  # a person may submit it by hand, as before
     run.uses_all_nodes = run.uses_all_nodes or again
     return again
@@ -307,7 +307,7 @@ def without_numbers(words: str) -> str:
     return " ".join(word for word in words.split() if not any(map(str.isdecimal, word)))
 
 
-def _fence_script(run: Run) -> None:
+def fence_script(run: Run) -> None:
     """Fence submission 001 before a later one: submitted by hand it would run slices twice.
 
     Raises:

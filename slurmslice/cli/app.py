@@ -18,6 +18,7 @@ VERBS = {
     "render": "Create a run directory to review, and submit nothing.",
     "import": "Make a run of an existing sbatch script, and submit nothing.",
     "submit": "Submit waiting slices of a run, or a new run, and end.",
+    "extend": "Add what is new to a run: more files, lines, rows or values.",
     "status": "Show the state of every slice.",
     "watch": "Follow a run without changing it.",
     "tick": "Do one step and end: poll, submit what fits. For cron.",
@@ -53,6 +54,7 @@ _SYNONYMS = {
     **dict.fromkeys(("sbatch", "send"), "submit"),
     **dict.fromkeys(("sinfo", "limits"), "doctor"),
     **dict.fromkeys(("ignore", "skip", "waive", "forgive"), "accept"),
+    **dict.fromkeys(("append", "add", "grow", "update"), "extend"),
     "scancel": "cancel",
     **dict.fromkeys(("join", "combine", "merge", "collect"), "gather"),
     **dict.fromkeys(

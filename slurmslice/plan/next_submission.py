@@ -89,6 +89,7 @@ def next_submission(
         BadInputError: the script cannot be understood.
     """
     check_script_paths(run, script)
+    script_is_next = script_is_next and not run.first_is_outdated
     first = _first(run, script, queue, bounds, number) if script_is_next else None
     return first or _later(run, script, queue, bounds, max(number, 2))
 

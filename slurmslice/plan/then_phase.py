@@ -21,9 +21,14 @@ class ThenPhase(StrEnum):
     FAILED = "failed"
 
 
-def slices_are_over(run: Run) -> bool:
-    """Tell if all slices have ended, and no rule repairs one."""
+def slices_have_ended(run: Run) -> bool:
+    """Tell if all slices have ended, and no rule repairs one. More may be added (``--open``)."""
     return run.finished and not rows_to_repair(run)
+
+
+def slices_are_over(run: Run) -> bool:
+    """Tell if all slices have ended, no rule repairs one, and no person adds any."""
+    return slices_have_ended(run) and not run.is_open
 
 
 def then_phase(run: Run) -> ThenPhase:

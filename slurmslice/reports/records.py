@@ -46,6 +46,7 @@ def run_record(run: Run, rows: Collection[int] | None = None) -> Record:
         "engine": run.record.engine,
         "cluster": run.record.cluster,
         "finished": is_over(run),
+        "open": run.is_open,
         "stopped": stop_reason(run) or None,
         "steward": _steward(run),
         "after": run.record.after or None,

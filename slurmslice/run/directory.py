@@ -6,6 +6,7 @@
     script.sh       the one script of every submission; a person may edit it
     slurmslice.sh   the library that the script sources; never changes
     slices.tsv      row, key, columns, log name; written once
+    slices-002.tsv  the rows that were added later
     journal.jsonl   decisions; each is flushed to disk
     states.tsv      states as polls found them; a lost tail does no harm
     failures.tsv    a cache of what the logs of failed slices say
@@ -29,6 +30,7 @@ from pathlib import Path
 from slurmslice.errors import BadInputError, DamagedRunError, NotAFileError
 from slurmslice.run.checkpoints import Identity, format_identities, parse_identities
 from slurmslice.run.journal import Event, format_event, parse_events
+from slurmslice.run.slice_changes import SlicesChanged
 from slurmslice.script import progress_lines
 from slurmslice.script.source_line import LIBRARY_NAME
 from slurmslice.slices.slice_table import SliceTable
@@ -135,15 +137,46 @@ class RunDirectory:
         Raises:
             DamagedRunError: ``slices.tsv`` was changed after the run was created, or is unreadable.
         """
-        data = read_required_file(self.slices)
+        return self._read_table(self.slices, sha256)
+
+    def _read_table(self, path: Path, sha256: str) -> SliceTable:
+        data = self._read_slices(path)
         if sha256_hex(data) != sha256:
             raise DamagedRunError(
-                f"{self.slices} was changed after the run was created.",
+                f"{path} was changed after it was written.",
                 "A slice table must never change: restore it, or create another run.",
                 code="table-changed",
-                path=str(self.slices),
+                path=str(path),
             )
-        return SliceTable.read(data, str(self.slices))
+        return SliceTable.read(data, str(path))
+
+    def _read_slices(self, path: Path) -> bytes:
+        return read_required_file(path)
+
+    def read_changed_table(self, first: SliceTable, changes: Iterable[SlicesChanged]) -> SliceTable:
+        """Return the slice table after these changes of the first one.
+
+        Raises:
+            DamagedRunError: as ``read_table``.
+        """
+        table = first
+        for change in changes:
+            path = self.path / f"slices-{change.number:03d}.tsv"
+            table = table.changed_by(self._read_table(path, change.sha256))
+        return table
+
+    def read_present_table(self) -> SliceTable:
+        """Return the slice table as it is now, without an open run.
+
+        Raises:
+            DamagedRunError: as ``read_table``, or the journal is damaged.
+        """
+        changes = (event for event in self.events() if isinstance(event, SlicesChanged))
+        return self.read_changed_table(self.read_table(self.read_record().slices_sha256), changes)
+
+    def write_slices(self, number: int, data: bytes) -> None:
+        """Write the table of a change of the slices; it counts when the journal has the change."""
+        files.replace_file(self.path / f"slices-{number:03d}.tsv", data)
 
     def library_fault(self, sha256: str) -> str:
         """Return the fault of the library, as a predicate; empty if it has this digest."""

@@ -19,6 +19,7 @@ from slurmslice.errors import DamagedRunError
 from slurmslice.run.acceptances import AcceptanceUndone, AcceptEvent, FailureAccepted
 from slurmslice.run.queue_changes import QueueChanged
 from slurmslice.run.raised_requests import RequestRaised
+from slurmslice.run.slice_changes import RunClosed, SlicesChanged
 from slurmslice.run.steward_record import (
     StewardEnded,
     StewardEvent,
@@ -389,12 +390,14 @@ _EVENTS = (
     *(AfterMet, RequestRaised, EndTold, StewardIntent, StewardSubmitted, StewardEnded),
     *(ThenIntent, ThenSubmitted, ThenEnded, ThenCalledOff, QueueChanged),
     *(FailureAccepted, AcceptanceUndone),
+    *(SlicesChanged, RunClosed),
 )
 Event = (
     Intent | Queued | Dequeued | Submitted | Rejected | Fenced | LateJobCancelled | SlicesReturned
     | Requeued | JobCarriesMore | Cancelled | Throttled | PolicyChanged | Shared | Held | Released
     | Unclear | EnvironmentRecorded | NodeExcluded | NodeIncluded | QueueAvoids | CanaryEnded
     | AfterMet | RequestRaised | EndTold | StewardEvent | ThenEvent | QueueChanged | AcceptEvent
+    | SlicesChanged | RunClosed
 )  # fmt: skip
 
 

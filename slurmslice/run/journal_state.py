@@ -37,6 +37,7 @@ from slurmslice.run.journal import (
 from slurmslice.run.node_decisions import NodeDecisions
 from slurmslice.run.queue_changes import QueueChanged
 from slurmslice.run.raised_requests import RaisedRequests, RequestRaised
+from slurmslice.run.slice_changes import RunClosed, SliceChanges, SlicesChanged
 from slurmslice.run.steward_record import (
     Steward,
     StewardEvent,
@@ -58,7 +59,7 @@ from slurmslice.spec.run_spec import FailureLimit
 
 _Decision = (
     AfterMet | Throttled | PolicyChanged | Held | Released | EnvironmentRecorded | EndTold
-    | NodeExcluded | NodeIncluded | CanaryEnded
+    | NodeExcluded | NodeIncluded | CanaryEnded | RunClosed
 )  # fmt: skip
 """Events that change no slice."""
 
@@ -108,6 +109,7 @@ class JournalState:
         steward: the newest steward; None if there was none.
         then: the newest start of the step after the run; None if there was none.
         then_called_off: a person cancelled the run after its newest submission.
+        changes: the changes of the slices since the run was made.
     """
 
     submissions: dict[int, Submission]
@@ -150,6 +152,7 @@ class JournalState:
     steward: Steward | None = None
     then: ThenStep | None = None
     then_called_off: bool = False
+    changes: SliceChanges = field(default_factory=SliceChanges)
     _before: dict[int, _UndoRecord] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -224,8 +227,8 @@ class JournalState:
                 return self._enqueue(event)
             case Submitted():
                 return self._accept(event)
-            case Rejected() | Fenced():
-                self._undo(event)
+            case Rejected() | Fenced() | SlicesChanged():
+                self._rebuild(event)
                 return None
             case SlicesReturned():
                 return self._return(event)
@@ -261,6 +264,20 @@ class JournalState:
         stopped = self.submissions[event.number].stopped or event.share == 0
         self._update(event.number, share=event.share, stopped=stopped)
 
+    def _rebuild(self, event: Rejected | Fenced | SlicesChanged) -> None:
+        """Apply an event after which all statuses are computed anew."""
+        if not isinstance(event, SlicesChanged):
+            self._undo(event)
+            return
+        added, done = self.changes.apply(event, len(self.holder), self.next_number - 1)
+        self.holder += [0] * added
+        self.attempts += [0] * added
+        self.done_before |= done
+
+    def is_outdated(self, row: int) -> bool:
+        """Tell if the submission of a row has older values than the slice table."""
+        return 0 < self.holder[row] <= self.changes.replaced.get(row, 0)
+
     def _set_policy(self, event: _Decision) -> None:
         match event:
             case Held():
@@ -279,6 +296,8 @@ class JournalState:
                 self.nodes.apply(event)
             case CanaryEnded():
                 self.canary_ended = True
+            case RunClosed():
+                self.changes.closed = True
             case AfterMet():
                 self.after_met, self.end_told = True, frozenset()
             case EndTold():

@@ -28,6 +28,7 @@ class ReadOnlyDirectory(RunDirectory):
         super().__init__(path)
         self._decided = b""
         self._read = 0
+        self._slices: dict[Path, bytes] = {}
 
     def read_journal(self, offset: int) -> tuple[bytes, int]:
         """Read the file; after the first decision, return the decisions of this process."""
@@ -59,6 +60,13 @@ class ReadOnlyDirectory(RunDirectory):
 
     def write_cancelled(self, number: int, slots: Mapping[int, Sequence[int]]) -> None:
         """Write nothing: the tasks of a dry run go on."""
+
+    def write_slices(self, number: int, data: bytes) -> None:
+        """Remember the table."""
+        self._slices[self.path / f"slices-{number:03d}.tsv"] = data
+
+    def _read_slices(self, path: Path) -> bytes:
+        return self._slices[path] if path in self._slices else super()._read_slices(path)
 
     def fence(self, number: int) -> bool:
         """Tell if a submission could be fenced; do not fence it."""

@@ -26,7 +26,6 @@ from slurmslice.run.then_record import ThenSeen
 from slurmslice.sbatch.array_expression import compress_indices, parse_array
 from slurmslice.sbatch.options import FIRST_ONLY
 from slurmslice.sbatch.resource_request import ResourceRequest
-from slurmslice.slices.slice_table import SliceTable
 from slurmslice.spec.canary import canary_rows
 from slurmslice.spec.per_slice_options import PerSliceOptions
 from slurmslice.spec.recorded_environment import RecordedEnvironment
@@ -64,7 +63,7 @@ class Run:
         self.record: RunRecord = directory.read_record()
         self.same_code = self.record.same_code
         """A later attempt is refused if the code has changed."""
-        self.table: SliceTable = directory.read_table(self.record.slices_sha256)
+        self._first_table = self.table = directory.read_table(self.record.slices_sha256)
         self.shares_sent: set[int] = set()
         """Submissions whose share of the throttle this process has sent to the engine."""
         self.known_limits: dict[ResourceRequest, TaskLimits] = {}
@@ -96,7 +95,8 @@ class Run:
 
     def _read_all(self) -> None:
         self._journal_read = self._states_read = self._events = 0
-        self.journal_state = JournalState.empty(len(self.table), self.record.done_rows)
+        self._tables_read, self.table = 0, self._first_table
+        self.journal_state = JournalState.empty(self.record.slices, self.record.done_rows)
         self.statuses = StatusTable(self.journal_state)
         self.reload()
 
@@ -125,10 +125,20 @@ class Run:
                 run=self.directory.path.name,
             )
         if lines and not self._apply(lines):
+            self._read_changed_table()
             self.statuses = StatusTable(self.journal_state)
             self._states_read = 0
         lines, self._states_read = self.directory.read_states(self._states_read)
         self.statuses.read(lines)
+
+    def _read_changed_table(self) -> None:
+        changes = self.journal_state.changes.tables
+        if len(changes) == self._tables_read:
+            return
+        new = changes[self._tables_read :]
+        self.table = self.directory.read_changed_table(self.table, new)
+        self._tables_read = len(changes)
+        self.__dict__.pop("_requests", None)
 
     def _apply(self, lines: bytes) -> bool:
         """Apply lines of the journal.
@@ -231,7 +241,7 @@ class Run:
     @cached_property
     def canary(self) -> Sequence[int]:
         """The rows of the canary, which are submitted first; empty if there is none."""
-        return canary_rows(self.record.canary, self.table, self.record.done_rows)
+        return canary_rows(self.record.canary, self._first_table, self.record.done_rows)
 
     @property
     def recorded_attempts(self) -> int | None:
@@ -292,6 +302,16 @@ class Run:
         """The recorded ``--cancel-rest``."""
         changed = self.journal_state.cancel_rest
         return self.record.cancel_rest if changed is None else changed
+
+    @property
+    def first_is_outdated(self) -> bool:
+        """True if the table of the script's own array has values that were corrected since."""
+        return not self.journal_state.changes.replaced.keys().isdisjoint(self.first_rows)
+
+    @property
+    def is_open(self) -> bool:
+        """True if the run may get more slices, and so is not over (``--open``)."""
+        return self.record.open and not self.journal_state.changes.closed
 
     @property
     def waits_for_canary(self) -> bool:

@@ -17,9 +17,16 @@ _OWN = re.compile(r"(?![Rr][Oo][Ww]-)[A-Za-z0-9][A-Za-z0-9._=,+@-]{0,99}", re.AS
 class LogNames:
     """Unique file names of logs, also on file systems without case."""
 
-    def __init__(self, keys: Collection[str], *, direct: bool) -> None:
+    def __init__(self, keys: Collection[str], *, direct: bool, folders: bool | None = None) -> None:
+        """Prepare the names.
+
+        Args:
+            keys: all keys of the run.
+            direct: a numeric key chooses its folder.
+            folders: names have folders; None: by the number of keys.
+        """
         self._ambiguous = _ambiguous_keys(keys)
-        self._folders = len(keys) > MAX_LOGS_PER_FOLDER
+        self._folders = len(keys) > MAX_LOGS_PER_FOLDER if folders is None else folders
         self._direct = direct
 
     def __call__(self, rows: Sequence[int], keys: Sequence[str]) -> list[str]:

@@ -154,6 +154,22 @@ class SliceTable:
             file.write(head + tab + "".join(escape(f) + "\t" for f in fields).encode() + log)
         return SliceTable.read(file.getvalue(), self._where)
 
+    def changed_by(self, part: SliceTable) -> SliceTable:
+        """Return this table with the lines of another one; each replaces its row, or is appended.
+
+        Raises:
+            DamagedRunError: its lines do not fit this table.
+        """
+        if part.columns != self.columns:
+            raise part._damaged(-1, "it has other columns than the slice table before it.")
+        lines = dict(enumerate(map(self._line, range(len(self)))))
+        for at in range(len(part)):
+            row = part._fields(at)[0]
+            if not row.isdigit() or int(row) > len(lines):
+                raise part._damaged(at, "its row does not follow the slices before it.")
+            lines[int(row)] = part._line(at)
+        return SliceTable.read(b"".join((self._header, *lines.values())), self._where)
+
     def select(self, wanted: Iterable[str]) -> list[int]:
         """Return the rows of the slices with these names, in the table's order.
 

@@ -12,7 +12,14 @@ from dataclasses import dataclass
 
 from slurmslice.errors import BadInputError
 
-_MENTION = re.compile(r"SLURM_ARRAY_TASK_(ID|COUNT)(?![A-Za-z0-9_])")
+TASK_ID = re.compile(r"SLURM_ARRAY_TASK_(ID|COUNT)(?![A-Za-z0-9_])")
+NUMBER_OF_SLICES = re.compile(
+    r"(?<![A-Za-z0-9_])(?:SLICE_COUNT|SLURM_ARRAY_TASK_(?:COUNT|MIN|MAX|STEP))(?![A-Za-z0-9_])"
+)
+"""The variables with another value if a run has more slices."""
+
+SLICE_ROW = re.compile(r"(?<![A-Za-z0-9_])SLICE_ROW(?![A-Za-z0-9_])")
+
 _ASSIGNMENT = re.compile(r"(?<![\w${])SLURM_ARRAY_TASK_ID=")
 _WORD = re.compile(r"[^\s;|&<>()\"'`$]+")
 _OWN = {"ID": "SLICE", "COUNT": "SLICE_COUNT"}
@@ -36,15 +43,15 @@ class Mention:
     @property
     def instead(self) -> str:
         """The line with slurmslice's own variables."""
-        return _MENTION.sub(lambda found: _OWN[found[1]], self.text)
+        return TASK_ID.sub(lambda found: _OWN[found[1]], self.text)
 
 
-def find_mention(where: str, text: str) -> Mention | None:
-    """Return the first line of a text that uses the variable and is no comment."""
-    if not _MENTION.search(text):
+def find_mention(where: str, text: str, variables: re.Pattern[str] = TASK_ID) -> Mention | None:
+    """Return the first line of a text that uses one of the variables and is no comment."""
+    if not variables.search(text):
         return None
     for number, line in enumerate(text.splitlines(), 1):
-        if _MENTION.search(line) and not line.lstrip().startswith("#"):
+        if variables.search(line) and not line.lstrip().startswith("#"):
             return Mention(where, number, line.strip())
     return None
 
@@ -84,4 +91,23 @@ def mention_error(found: Mention, *, setup_of_pack: bool = False) -> BadInputErr
         where=found.where,
         line=found.line,
         instead="" if setup_of_pack else found.instead,
+    )
+
+
+def growth_error(found: Mention, variables: re.Pattern[str]) -> BadInputError:
+    """Return the error about a text that uses a variable of which a growth makes another value."""
+    used = variables.search(found.text)
+    name = used[0] if used else ""
+    place = f"{found.where}, line {found.line}," if found.line > 1 else found.where
+    if name == "SLICE_ROW":
+        why = "but the script cannot know the rows of these slices."
+    else:
+        why = "and its value would differ between old and new slices if the run had more slices."
+    return BadInputError(
+        f"{place} uses {name}, {why}",
+        "Make another run of the new slices, with another --name; or a command without it.",
+        code="growth-changes-value",
+        where=found.where,
+        line=found.line,
+        variable=name,
     )

@@ -82,6 +82,8 @@ class RunSpec:
         on_end: shell text that runs at the end of the run, with its status as JSON on stdin.
         after: the directory of the run that this one waits for; empty for none.
         then: the step after the run; None for none.
+        form: the slice option, as ``FormSlices.form`` has it.
+        open: the run is not over before a person closes it, because slices may be added.
     """
 
     name: str
@@ -119,6 +121,8 @@ class RunSpec:
     on_end: str = ""
     after: str = ""
     then: ThenRule | None = None
+    form: str = ""
+    open: bool = False
 
     @property
     def output_options(self) -> str:
@@ -262,6 +266,7 @@ class RunRecord(RunSpec):
             "template": self.template or "slurmslice's own",
             "run to wait for": self.after or "none",
             "step afterwards": then_words(self.then),
+            "more slices": "may be added" if self.open else "are not expected",
             "folder": self.work_dir,
         }
 

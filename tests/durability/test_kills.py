@@ -312,6 +312,16 @@ def no() -> None:
     raise SubmissionRejectedError("no such node")
 
 
+def write(*lines: str) -> Callable[[Play], None]:
+    """Write a job file."""
+
+    def step(play: Play) -> None:
+        (play.typed.folder / "jobs").write_text("".join(f"{line}\n" for line in lines))
+
+    return step
+
+
+JOBS = ("--job-file", "jobs", "--name", "demo", "--engine", "slurm")
 TEN = ("-a", "0-9", "--name", "demo", "--engine", "slurm", "--", "true", "{}")
 NAMES = ("--grid", "x=0-9", "--name", "demo", "--engine", "slurm", "--", "true", "{x}")
 MADE = ("render", *TEN)
@@ -486,6 +496,21 @@ SCENES = [
         fails=frozenset(map(str, range(20))),
         sent=of(range(30), 2),
     ),
+    Scene(
+        "extend",
+        ("extend", "demo", "--grid", "x=0-9"),
+        of(range(10)),
+        (("render", "--grid", "x=0-5", *NAMES[2:]), ("submit",)),
+        codes=(0, 5),
+    ),
+    Scene(
+        "correct",
+        ("extend", "demo", "--job-file", "jobs"),
+        of(range(1, 5)),
+        (write("a", "b", "c"), ("render", *JOBS), ("submit",), write("a", "B", "c", "d")),
+        sent={**of(range(1, 5)), "2": 2},
+        codes=(0, 5),
+    ),
     Scene("made-anew", ("run", "--mem", "1G", *TEN), of(range(10)), (refused,)),
 ]
 
@@ -497,7 +522,7 @@ LEAST = {
     "run-packed": 120, "cancel-all": 17, "cancel-some": 20, "cancel-queued": 20, "throttle": 18,
     "throttle-below": 18, "tick": 28, "status": 8, "status-by-hand": 20,
     "status-doubled": 9, "attach": 12, "doubt": 22, "doubt-nowhere": 12, "breaker": 20,
-    "release": 16, "release-edited": 40, "made-anew": 80,
+    "release": 16, "release-edited": 40, "extend": 30, "correct": 40, "made-anew": 80,
 }  # fmt: skip
 """The least number of points of each scene."""
 
@@ -506,7 +531,7 @@ NO_RIGHT = (errno.EDQUOT, errno.EROFS, errno.EACCES)
 
 FULL = [scene for scene in SCENES if scene.name in {
     "render-names", "submit-names", "resubmit", "cancel-some", "throttle", "tick", "attach",
-    "status-by-hand", "doubt-nowhere", "made-anew",
+    "status-by-hand", "doubt-nowhere", "extend", "made-anew",
 }]  # fmt: skip
 
 

@@ -30,6 +30,8 @@ from slurmslice.run.directory import RunDirectory
 from slurmslice.run.run import Run
 from slurmslice.run.steward_record import BY_JOB
 from slurmslice.sbatch.resource_request import NO_REQUEST
+from slurmslice.slices.sources.input_form import is_by_place
+from slurmslice.slices.table_growth import compare_tables
 from slurmslice.spec.run_spec import RunRecord
 from slurmslice.system.shell_quoting import quote, quote_words
 
@@ -63,7 +65,7 @@ def open_new_run(
     engine = choose_engine(options.engine, path)
     way = check_unattended(engine, unattended.way) if unattended else ""
     record, silence = make_record(new, engine)
-    same, replaced = find_existing(path, record, engine)
+    same, replaced = find_existing(path, record, new, engine)
     if same:
         return _continue_same(open_run(same, changing=True, read_only=dry_run), options)
     if note_all_done(new):
@@ -111,7 +113,7 @@ def _refuse_budget_in_vain(options: NewRunOptions, policy: RepairPolicy) -> None
 
 
 def find_existing(
-    path: Path, record: RunRecord, engine: Engine
+    path: Path, record: RunRecord, new: RunInputs, engine: Engine
 ) -> tuple[RunDirectory | None, Run | None]:
     """Look for an existing run in the place of a new one.
 
@@ -127,7 +129,8 @@ def find_existing(
         return None, None
     directory = RunDirectory.open(path)
     different = directory.read_record().differences(record)
-    if not different:
+    grown = _are_slices(different) and new.spec.form == directory.read_record().form
+    if not different or (grown and _has_these_slices(directory, new)):
         return directory, None
     there = Run(directory, engine)
     ours = (there.record.engine, there.record.cluster) == (record.engine, record.cluster)
@@ -135,12 +138,32 @@ def find_existing(
         raise BadInputError(
             f"Another run {record.name} exists already:\n  "
             + "\n  ".join(map(printable_line, different)),
-            "\n".join(_ways_out(there, record, different)),
+            "\n".join((*_ways_out(there, record, different), *_growth(there, grown))),
             code="run-differs",
             run=record.name,
             differences=tuple(different),
         )
     return None, there
+
+
+def _are_slices(different: list[str]) -> bool:
+    return len(different) == 1 and different[0].startswith("slices:")
+
+
+def _has_these_slices(directory: RunDirectory, new: RunInputs) -> bool:
+    """Tell if a run has these slices now, because it has grown."""
+    table, by_place = directory.read_present_table(), is_by_place(new.spec.form)
+    try:
+        difference = compare_tables(table, new.table, by_place=by_place)
+    except BadInputError:
+        return False
+    return not difference and not difference.gone
+
+
+def _growth(there: Run, grown: bool) -> Iterator[str]:
+    if grown:
+        name = quote(there.record.name)
+        yield f"To add the new slices:      slurmslice extend {name} {there.record.form} …"
 
 
 def create_or_replace_run(

@@ -70,7 +70,7 @@ def make_run(
     path = locate_run.new_run_path(new.spec.name, options.run_dir)
     engine = choose_engine(options.engine, path)
     record, silence = make_record(new, engine)
-    same, replaced = (None, None) if print_ else find_existing(path, record, engine)
+    same, replaced = (None, None) if print_ else find_existing(path, record, new, engine)
     if same:
         _refuse_other_files(same, new)
         raise BadInputError(

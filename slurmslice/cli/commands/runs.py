@@ -135,7 +135,7 @@ def _record(directory: RunDirectory) -> dict[str, object]:
         "directory": str(directory.path),
         "engine": record.engine,
         "cluster": record.cluster,
-        "slices": record.slices,
+        "slices": len(statuses),
         "done": states.get(State.COMPLETED, 0),
         "failed": sum(number for state, number in left.items() if state.failed),
         "accepted": accepted.total(),

@@ -9,7 +9,7 @@ import click
 
 from slurmslice.actions.open_run import open_run
 from slurmslice.actions.steward import stewards_of
-from slurmslice.actions.steward_round import DONE, HELD, do_round, submit_successor
+from slurmslice.actions.steward_round import EXPECTED_ENDS, do_round, submit_successor
 from slurmslice.cli.output.console import emit_note
 from slurmslice.cli.output.end_notice import tell_end
 from slurmslice.cli.output.line_round import show_round
@@ -33,6 +33,6 @@ def command(run_dir: str, token: str, job: str, chain: bool) -> int:
     show_round(run, result)
     steward = run.journal_state.steward
     if result.ended and steward and (steward.token, steward.ended) == (token, result.ended):
-        stopped = "" if result.ended in {DONE, HELD} else result.ended
+        stopped = "" if result.ended in EXPECTED_ENDS else result.ended
         tell_end(run, stopped, partial(stewards_of(run).mail_at_end, job))
     return 0

@@ -134,5 +134,9 @@ def taken_slices(taken: TakenRun) -> FormSlices:
         numbers = compress_indices(list(map(int, taken.table.keys)))
     are_commands = taken.spec.command == JOB_COMMAND
     return FormSlices(
-        taken.table, f"the run {taken.path}", numbers=numbers, are_commands=are_commands
+        taken.table,
+        f"the run {taken.path}",
+        numbers=numbers,
+        are_commands=are_commands,
+        form=taken.spec.form,
     )

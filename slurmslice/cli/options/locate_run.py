@@ -146,7 +146,7 @@ def _names_here() -> str:
 def _has_slices(path: Path, keys: Sequence[str]) -> bool:
     directory = RunDirectory(path)
     try:
-        directory.read_table(directory.read_record().slices_sha256).select(keys)
+        directory.read_present_table().select(keys)
     except SlurmsliceError:
         return False
     return True

@@ -20,7 +20,7 @@ from slurmslice.cli.options.packing_options import parse_packing
 from slurmslice.cli.options.parameters import is_typed, naming_setting
 from slurmslice.cli.options.policy_options import refuse_incomplete_continuation
 from slurmslice.cli.options.slice_options import read_slices
-from slurmslice.cli.options.task_id_mentions import refuse_task_id
+from slurmslice.cli.options.task_id_mentions import refuse_growing_value, refuse_task_id
 from slurmslice.cli.options.then_options import parse_then
 from slurmslice.cli.output.console import emit_note, printable_line
 from slurmslice.cli.output.preview import relative_path
@@ -34,6 +34,7 @@ from slurmslice.script.render import check_bash_syntax
 from slurmslice.script.template_files import OwnTemplate, find_template
 from slurmslice.slices.slice_table import SliceTable
 from slurmslice.slices.sources.input_form import FormSlices
+from slurmslice.spec.array_variables import NUMBER_OF_SLICES
 from slurmslice.spec.canary import canary_rows
 from slurmslice.spec.command import (
     JOB_COMMAND,
@@ -129,6 +130,7 @@ class NewRunOptions:
             "name": check_run_name(values["name"] or default_name(named)),
             "command": command,
             "source": given.source,
+            "form": given.form,
             "numbers": SliceNumbers.of(given.numbers) if given.numbers else None,
             "request": self.sbatch,
             "throttle": self._throttle(given.throttle),
@@ -155,6 +157,9 @@ class NewRunOptions:
             check_address(self.sbatch.get("mail-user", ""))
         if not values["allow_task_id"]:
             refuse_task_id(spec, given.table, template)
+        if spec.open:
+            own = template.text if template else ""
+            refuse_growing_value(spec, given.table, NUMBER_OF_SLICES, own)
         done = find_done(check, given.table) if spec.skip_done else NONE_DONE
         if taken:
             done = DoneBefore(tuple(sorted({*taken.done, *done.rows})), done.young)

@@ -64,6 +64,11 @@ _OPTIONS: tuple[Callable[..., Any], ...] = (
         "changed in the last 10 minutes does not count.",
     ),
     click.option(
+        "--open", is_flag=True,
+        help="The run gets more slices later (`slurmslice extend`). It is not over, and no step "
+        "follows it, before `slurmslice extend RUN --close`.",
+    ),
+    click.option(
         "--allow-failed-steps", is_flag=True,
         help="Count a slice as done if its command exits with 0, although a job step (srun) "
         "failed.",

@@ -73,6 +73,7 @@ def read_slices(values: Mapping[str, Any], taken: FormSlices | None = None) -> F
         BadInputError: no form was typed or several that do not combine, or its input is invalid.
     """
     given, key = _read_forms(values) if taken is None else (_only(taken, values), None)
+    given = given if taken else replace(given, form=_form(values))
     for note in given.notes:
         print_note(note)
     if values["column"]:
@@ -80,6 +81,12 @@ def read_slices(values: Mapping[str, Any], taken: FormSlices | None = None) -> F
 
         given = replace(given, table=add_computed_columns(given.table, values["column"]))
     return given if key is None else _with_key(given, key)
+
+
+def _form(values: Mapping[str, Any]) -> str:
+    """Return the typed options that decide on the keys: ``--table --key name``."""
+    flags = [form.flag for form in FORMS if _is_given(values, form.option)]
+    return " ".join([*flags, *(["--key", values["key"]] if values["key"] is not None else [])])
 
 
 def _read_forms(values: Mapping[str, Any]) -> tuple[FormSlices, str | None]:
@@ -180,6 +187,14 @@ def _no_one_source(forms: Sequence[InputForm]) -> BadInputError:
         combined + _EXAMPLES,
         code="one-source",
         options=typed,
+    )
+
+
+def any_slices_given(values: Mapping[str, Any]) -> bool:
+    """Tell if an option for slices was typed."""
+    options = (option for form in FORMS for option in (form.option, *form.modifiers))
+    return any(_is_given(values, option) for option in options) or bool(
+        values["column"] or values["key"]
     )
 
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import click
 
 from slurmslice.actions.open_run import open_run
-from slurmslice.actions.steward_round import DONE, HELD, RoundResult, do_line_round
+from slurmslice.actions.steward_round import EXPECTED_ENDS, RoundResult, do_line_round
 from slurmslice.actions.table_line import remove_block
 from slurmslice.cli.output.console import emit_note, print_note
 from slurmslice.cli.output.end_notice import tell_end
@@ -38,7 +38,7 @@ def tick_by_line(directory: RunDirectory, token: str) -> None:
     if result.ended:
         steward = run.journal_state.steward
         if steward and (steward.token, steward.ended) == (token, result.ended):
-            tell_end(run, "" if result.ended in {DONE, HELD} else result.ended)
+            tell_end(run, "" if result.ended in EXPECTED_ENDS else result.ended)
         with _terminate_ignored():  # scrontab may end the job of the line that it removes
             remove_block(token)
             if steward is None or steward.token == token or not steward.is_line:

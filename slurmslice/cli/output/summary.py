@@ -53,10 +53,21 @@ def print_summary(run: Run) -> None:
     for one_note in (*raised, *waits, repairs, note_on_then(run)):
         if one_note:
             print_note(one_note)
+    if run.is_open:
+        print_note(_note_on_openness(run))
     if hint := _waiting_beside_running(run):
         emit_note("waiting", hint, slices=waiting_count(run))
     if hint := next_commands(run):
         emit_note("next-step", hint)
+
+
+def _note_on_openness(run: Run) -> Note:
+    name = quote(run.record.name)
+    message = (
+        f"The run is open: slurmslice extend {name} … adds slices. "
+        f"When there are no more: slurmslice extend {name} --close"
+    )
+    return Note("run-open", message, {"run": run.record.name})
 
 
 def notes_on_silence(polled: PollResult) -> Iterator[Note]:

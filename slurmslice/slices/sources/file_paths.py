@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import os.path
 import re
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
 from slurmslice.errors import BadInputError
 from slurmslice.notes import Note
+from slurmslice.sbatch.units import parse_duration
 from slurmslice.slices.slice_table import SliceTable, checked_table
 from slurmslice.slices.sources.glob_pattern import matching_paths
 from slurmslice.slices.sources.input_form import FormOption, FormSlices, InputForm
@@ -56,14 +58,46 @@ def natural_sort_key(text: str) -> tuple[list[str | int], str]:
 
 def _read(values: Mapping[str, Any]) -> FormSlices:
     pattern = values["glob"]
-    paths = matching_paths(pattern)
-    found = FormSlices(slices_from_paths(paths, pattern), pattern)
+    paths, notes = matching_paths(pattern), tuple[Note, ...]()
+    if values["settled"]:
+        paths, notes = _settled(paths, pattern, values["settled"])
+    found = FormSlices(slices_from_paths(paths, pattern), pattern, notes=notes)
     if paths != [pattern] or not os.path.isdir(pattern):
         return found
     within = quote(os.path.join(pattern, "*"))
     message = f"--glob {quote(pattern)} is one slice: a folder. For its content: {within}"
     note = Note("glob-is-folder", message, {"path": pattern, "within": within})
-    return replace(found, notes=(note,))
+    return replace(found, notes=(*notes, note))
+
+
+def _settled(paths: list[str], pattern: str, duration: str) -> tuple[list[str], tuple[Note, ...]]:
+    """Leave out the files that changed in the last time, and say how many they are.
+
+    Raises:
+        BadInputError: the duration is wrong, or all files changed.
+    """
+    oldest = time.time() - parse_duration(duration)
+    settled = [path for path in paths if _changed_at(path) <= oldest]
+    young = len(paths) - len(settled)
+    if young and not settled:
+        raise BadInputError(
+            f"All {young} files of {pattern!r} changed in the last {duration}.",
+            "Wait, or give --settled a shorter time.",
+            code="not-settled",
+            pattern=pattern,
+            files=young,
+        )
+    message = f"Left out: {young} files that changed in the last {duration}."
+    note = Note("files-not-settled", message, {"files": young, "settled": duration})
+    return settled, (note,) if young else ()
+
+
+def _changed_at(path: str) -> float:
+    """Return the time of the last change of a file; never, if it was moved away just now."""
+    try:
+        return os.stat(path).st_mtime
+    except OSError:
+        return float("inf")
 
 
 FILE_PATHS = InputForm(
@@ -73,6 +107,13 @@ FILE_PATHS = InputForm(
         ("--glob",),
         "Slices from files. Quote the pattern; ** is any folder. Columns: name, stem, parent.",
         "PATTERN",
+    ),
+    modifiers=(
+        FormOption(
+            ("--settled",),
+            "Leave out files of --glob that changed in this time: 10m. They may not be whole yet.",
+            "TIME",
+        ),
     ),
     read=_read,
     combines=True,

@@ -47,6 +47,7 @@ class FormSlices:
         numbers: the array expression whose indices are the keys, if the form is a range.
         are_commands: the column ``job`` of each slice is its command.
         notes: notes for the person.
+        form: its option with what decides on the keys: ``--table --key name``.
     """
 
     table: SliceTable
@@ -55,6 +56,17 @@ class FormSlices:
     numbers: ArrayExpression | None = None
     are_commands: bool = False
     notes: tuple[Note, ...] = ()
+    form: str = ""
+
+    @property
+    def by_place(self) -> bool:
+        """True if a key is only the place of its line."""
+        return is_by_place(self.form)
+
+
+def is_by_place(form: str) -> bool:
+    """Tell if the keys of a form (``FormSlices.form``) are only the places of lines."""
+    return form in {"--job-file", "--table"}
 
 
 @dataclass(frozen=True, slots=True)

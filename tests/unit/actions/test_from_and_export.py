@@ -189,8 +189,8 @@ def test_text_that_is_no_utf8_is_not_exported(typed: Typed) -> None:
 
 def test_each_field_of_a_description_is_taken_over_or_left_out() -> None:
     """A new field needs a decision in ``from_run``: is it an option of the new run?"""
-    left = {"mail", "on_end", "after", "skip_done"}  # what a run never gives
-    read = {"source", "work_dir", "numbers", "request", "packing"}  # made of other things
+    left = {"mail", "on_end", "after", "skip_done", "open"}  # what a run never gives
+    read = {"source", "form", "work_dir", "numbers", "request", "packing"}  # made of other things
     whole = RunSpec(
         name="x", command=CommandWords(("x",)), source="x", work_dir="/", then=ThenRule("x")
     )

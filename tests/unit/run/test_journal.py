@@ -44,6 +44,7 @@ from slurmslice.run.journal import (
 from slurmslice.run.journal_state import replay_events
 from slurmslice.run.queue_changes import QueueChanged
 from slurmslice.run.raised_requests import RequestRaised
+from slurmslice.run.slice_changes import RunClosed, SlicesChanged
 from slurmslice.run.statuses import STATUS_HEADER, StatusTable, format_status_lines
 from slurmslice.run.steward_record import StewardEnded, StewardIntent, StewardSubmitted
 from slurmslice.run.submission import SubmissionStatus
@@ -119,6 +120,9 @@ HISTORY: list[Event] = [
     PolicyChanged(None, 19.0, budget="2x"),
     EndTold("mail", 20.0),
     EndTold("mail", 21.0, failed=True),
+    SlicesChanged(2, "10-12", 13, "0" * 64, 22.0, "11"),
+    Queued("12", of({}), 22.5),
+    RunClosed(23.0),
 ]
 
 
@@ -148,7 +152,9 @@ def test_any_prefix_of_a_journal_replays() -> None:
             holder == 0 or holder in journal_state.submissions for holder in journal_state.holder
         )
         statuses = StatusTable(journal_state)
-        assert sum(statuses.state_counts().values()) == len(list(statuses)) == SLICES
+        slices = len(journal_state.holder)
+        assert slices == (SLICES + 3 if journal_state.changes.tables else SLICES)
+        assert sum(statuses.state_counts().values()) == len(list(statuses)) == slices
 
 
 @given(st.integers(0, len(WHOLE)), st.binary(max_size=60))
