@@ -29,7 +29,7 @@ from slurmslice.system.shell_quoting import quote
 
 @dataclass(frozen=True, slots=True)
 class Correction:
-    """What a person decided on slices that have begun or are done, and have other values now.
+    """The decision of a person on slices that have begun or are done, and have other values now.
 
     Attributes:
         again: the keys of those that run again with the new values.
