@@ -363,6 +363,7 @@ _run_by_hand() {
   for _slot in "${!_line[@]}"; do
     (
       [[ $_pack == 1 ]] || _take_slice "$_slot"
+      # shellcheck disable=SC2030 # it is for this slice
       export SLURMSLICE_ERROR=/dev/stderr
       _question='' _before=''
       [[ ! $_check ]] || _before=$(_ask_check before)
@@ -506,7 +507,9 @@ _find_exit_trap() {
 # of the command, or of the check. After a signal bash ends when the program that it runs has
 # ended, which gets the signal as well.
 _run_slot() {
+  # shellcheck disable=SC2031
   [[ -d ${SLURMSLICE_ERROR%/*} ]] || command mkdir -p -- "${SLURMSLICE_ERROR%/*}" # the output is elsewhere
+  # shellcheck disable=SC2031
   [[ ! -e $SLURMSLICE_ERROR ]] || command rm -f -- "$SLURMSLICE_ERROR"            # of an earlier start
   trap 'exit 143' TERM
   trap : USR1 USR2

@@ -72,8 +72,8 @@ def test_resubmitted_and_held_slices_are_reported(broken: Run, typed: Typed) -> 
     said = typed("resubmit", "demo")
     assert typed.code == 6
     assert typed.noted("resubmitted-but-held") == [{"slices": 20}]
-    assert "slurmslice failures demo" in said
-    assert "slurmslice failures demo" in typed("status", "demo")
+    assert "slurmslice logs demo -- 0 " in said
+    assert "slurmslice logs demo -- 0 " in typed("status", "demo")
 
 
 @pytest.mark.parametrize(
