@@ -122,7 +122,9 @@ def test_the_submitted_script_is_the_reviewed_one(site: Site, workplace: Path) -
 
 def test_a_script_submitted_by_hand_is_the_run(site: Site, workplace: Path) -> None:
     """``sbatch script.sh`` works like ``submit``; the next ``status`` adds the job to the run."""
-    site.slurmslice("render", "-a", "2-4", "--name", "hand", "--", "echo", "{}", cwd=workplace)
+    names = ("-o", "out/%x-%A_%a_%N.txt")
+    line = ("render", "-a", "2-4", "--name", "hand", *names, "--", "echo", "{}")
+    site.slurmslice(*line, cwd=workplace)
     sent = site.run("sbatch", "slurmslice-runs/hand/script.sh", cwd=workplace)
     assert sent.returncode == 0, sent.stderr
     until(lambda: site.status(workplace, "hand")["counts"] == {"COMPLETED": 3}, "three slices done")
@@ -132,6 +134,9 @@ def test_a_script_submitted_by_hand_is_the_run(site: Site, workplace: Path) -> N
     until(lambda: "slurmslice refused" in log.read_text(), f"job {job} to be stopped by the claim")
     logs = [site.slurmslice("logs", "hand", key, cwd=workplace).stdout for key in "234"]
     assert logs == ["2\n", "3\n", "4\n"]
+    first = sent.stdout.split()[-1]
+    files = sorted(path.name.rpartition("_")[0] for path in (workplace / "out").iterdir())
+    assert files == [f"hand-{first}_{key}" for key in "234"]
     until(
         lambda: f"Job {job} ran nothing" in site.slurmslice("status", cwd=workplace).stderr,
         "status to tell of the second job",
