@@ -9,7 +9,7 @@ import click
 from slurmslice.actions.open_run import open_run
 from slurmslice.actions.poll import poll
 from slurmslice.cli.options import locate_run
-from slurmslice.cli.output.console import print_line, print_note
+from slurmslice.cli.output.console import print_line, print_note, printable_line
 from slurmslice.cli.output.summary import notes_on_silence
 from slurmslice.cli.output.tables import Column, print_slices_table, print_table
 from slurmslice.reports.advice import Advice
@@ -62,7 +62,7 @@ def _next(run: Run) -> list[list[str]]:
 
 
 def _print_group(one: GroupReport) -> None:
-    name = f"{one.request}: " if one.request else ""
+    name = printable_line(f"{one.request}: ") if one.request else ""
     print_line(
         f"{name}{len(one.uses)} slices are done, {one.left_out} left out; requested and not used: "
         f"{one.wasted_core_h:.2f} core-hours, {one.wasted_gib_h:.2f} GiB-hours"
@@ -95,7 +95,7 @@ def _toml(groups: Sequence[GroupReport]) -> Iterator[str]:
 def _toml_lines(groups: Sequence[GroupReport], several: Sequence[Advice]) -> Iterator[str]:
     for group, one in zip(groups, several, strict=True):
         where = f" ({group.request})" if group.request else ""
-        yield f"# {one}{where}"
+        yield printable_line(f"# {one}{where}")  # a value cannot end the comment
     if len(groups) == 1 and (one := several[0]).value:
         value = one.value if one.value.isdecimal() else f'"{one.value}"'
         yield f"{one.option} = {value}"
