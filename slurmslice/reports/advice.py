@@ -37,7 +37,7 @@ class Advice:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What slices used of one resource, in MiB or seconds.
+    """The use of one resource by slices, in MiB, seconds or CPUs.
 
     Attributes:
         done: the number of slices that are done.

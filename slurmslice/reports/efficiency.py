@@ -25,7 +25,7 @@ _LEAST_SAMPLES = 3
 
 @dataclass(frozen=True, slots=True)
 class SliceUse:
-    """What a slice that is done used.
+    """The use of resources by a slice that is done.
 
     Attributes:
         row: its row.

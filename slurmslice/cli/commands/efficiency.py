@@ -1,4 +1,4 @@
-"""The verb ``efficiency``: what slices used of their requests, and what to ask for next time."""
+"""The verb ``efficiency``: compare requests with their use, and advise on the next ones."""
 
 from __future__ import annotations
 
