@@ -31,6 +31,7 @@ VERBS = {
     "logs": "Show the output of a slice.",
     "failures": "Group the failed slices by their error.",
     "explain": "Tell the life of a slice, and why it is in its state.",
+    "efficiency": "Compare what slices used with their requests, and advise on the next ones.",
     "gather": "Join the logs or result files of slices that are done.",
     "export": "Write a run as files that can be read without slurmslice.",
     "runs": "List the runs here.",
@@ -56,6 +57,7 @@ _SYNONYMS = {
     **dict.fromkeys(("ignore", "skip", "waive", "forgive"), "accept"),
     **dict.fromkeys(("append", "add", "grow", "update"), "extend"),
     "scancel": "cancel",
+    **dict.fromkeys(("seff", "usage", "stats"), "efficiency"),
     **dict.fromkeys(("join", "combine", "merge", "collect"), "gather"),
     **dict.fromkeys(
         ("remove", "rm", "delete", "clean"),

@@ -20,6 +20,7 @@ from slurmslice.sbatch.units import (
     format_time,
     is_factor,
     parse_memory,
+    round_up_memory,
     scale_memory,
     scale_time,
 )
@@ -314,14 +315,7 @@ def _more_memory(value: int, share: int, bounds: Bounds) -> str:
     wanted = value * factor
     if bounds.peak_mib:
         wanted = max(wanted, _PEAK_MARGIN * bounds.peak_mib / share)
-    return format_memory(_rounded(-(-wanted.numerator // wanted.denominator)))
-
-
-def _rounded(mib: int) -> int:
-    """Round an amount of memory up to one that a person would write: 400M, 1G, 12G."""
-    if mib <= 1000:
-        return mib if mib % 64 == 0 or mib < 100 else -(-mib // 100) * 100
-    return -(-mib // _GIB) * _GIB
+    return format_memory(round_up_memory(-(-wanted.numerator // wanted.denominator)))
 
 
 MOST_FORESEEN = 20

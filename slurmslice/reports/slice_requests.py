@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from slurmslice.errors import SlurmsliceError
 from slurmslice.plan.request_changes import previous_request
@@ -21,10 +21,14 @@ class SliceRequest:
     Attributes:
         mem_bytes: memory on all its nodes, bytes.
         time_s: its time limit, seconds; also None if there is none.
+        cpus: CPUs on all its nodes.
+        options: its whole request.
     """
 
     mem_bytes: int | None = None
     time_s: int | None = None
+    cpus: int | None = None
+    options: ResourceRequest = NO_REQUEST
 
     def exceeded_limit(self, state: State) -> str:
         """Return the limit that a slice in this state exceeded; empty if none or not known."""
@@ -55,7 +59,7 @@ class SliceRequests:
         asked = self._known[changes]
         of_task, packing = self._run.statuses[row].requested_mem_bytes, self._run.record.packing
         if of_task and (packing.pack == 1 or asked.mem_bytes is None):
-            return SliceRequest(of_task // packing.at_once, asked.time_s)
+            return replace(asked, mem_bytes=of_task // packing.at_once)
         return asked
 
     def _of(self, changes: ResourceRequest) -> SliceRequest:
@@ -64,7 +68,7 @@ class SliceRequests:
         except SlurmsliceError:
             return SliceRequest()
         mib = request.mem_mib
-        return SliceRequest(mib << 20 if mib else None, request.time_s)
+        return SliceRequest(mib << 20 if mib else None, request.time_s, request.cpus, request)
 
     def why(self, row: int) -> str:
         """Return the reason of a slice's state, with the limit that it exceeded.

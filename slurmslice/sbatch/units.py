@@ -56,6 +56,13 @@ def format_memory(mib: int) -> str:
     return f"{mib}M"
 
 
+def round_up_memory(mib: int) -> int:
+    """Round an amount of memory up to one that a person would write: 400M, 1G, 12G."""
+    if mib <= 1000:
+        return mib if mib % 64 == 0 or mib < 100 else -(-mib // 100) * 100
+    return -(-mib // 1024) * 1024
+
+
 def parse_time(text: str) -> int | None:
     """Return an sbatch time limit in seconds; None for no limit (``UNLIMITED``, ``INFINITE``, 0).
 
