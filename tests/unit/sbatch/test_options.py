@@ -278,7 +278,7 @@ def test_check_refuses_bad_values(name: str, value: str, code: str) -> None:
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("o", "slurmslice logs"), ("error", "slurmslice logs"), ("open-mode", "slurmslice logs"),
+        ("o", "-o, -e"), ("error", "-o, -e"), ("open-mode", "-o, -e"),
         ("D", "cd"), ("W", "slurmslice run"), ("wrap", "--shell"), ("array", "--array"),
         ("parsable", "--json"), ("test-only", "--dry-run"), ("input", "SLICE"),
         ("clusters", "SLURM_CLUSTERS"), ("export-file", "--setup"), ("verbose", "sbatch"),
