@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import html
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from slurmslice.actions.judge_nodes import excluded_nodes, node_evidence
@@ -15,12 +16,13 @@ from slurmslice.plan.canary_phase import stop_reason
 from slurmslice.plan.failure_causes import cause_of_row
 from slurmslice.plan.repairs import Repairs, find_repairs
 from slurmslice.reports.counts import count_text, counts_by_state, key_ranges
-from slurmslice.reports.then import report_then
+from slurmslice.reports.then import ThenReport, report_then
 from slurmslice.run.continuations import count_continuations
 from slurmslice.run.run import Run
 from slurmslice.sbatch.units import format_time
 from slurmslice.status.states import State
 from slurmslice.system.escaping import escape
+from slurmslice.system.shell_quoting import quote
 
 _MOST_SUBJECT = 200
 
@@ -54,7 +56,7 @@ def end_message(run: Run, stopped: str, next_step: str) -> EndMessage:
     """
     stopped = stopped or stop_reason(run)
     lines = [*_outcome(run, stopped), "", *_counts(run), "", *_figures(run), *_failures(run)]
-    lines += ["", f"Afterwards: {then.text}."] if (then := report_then(run)) else []
+    lines += ["", *_afterwards(run, then)] if (then := report_then(run)) else []
     nodes = [node_evidence(one) for one in excluded_nodes(run).values()]
     lines += ["", "Nodes:", *(f"  {line}" for line in nodes)] if nodes else []
     if next_step:
@@ -71,10 +73,18 @@ def _subject(run: Run, stopped: str) -> str:
     parts += [f"{failed} failed"] if failed else []
     parts += [f"{accepted} accepted"] if accepted else []
     then = report_then(run)
-    parts += [f"then {then.outcome}"] if then and then.outcome else []
+    if then and then.outcome:
+        parts.append(f"then {then.outcome}{' but stale' if then.stale else ''}")
     parts += ["stopped"] if stopped else []
     text = f"{run.record.name}: {', '.join(parts)}"
     return re.sub(r"[^A-Za-z0-9 .,:;_-]", "-", text)[:_MOST_SUBJECT]
+
+
+def _afterwards(run: Run, then: ThenReport) -> Iterator[str]:
+    yield f"Afterwards: {then.text}."
+    if then.stale:
+        again = f"slurmslice then {quote(run.record.name)}"
+        yield f"It is stale, because slices were submitted later. To run it again: {again}"
 
 
 def _outcome(run: Run, stopped: str) -> list[str]:

@@ -18,7 +18,7 @@ from slurmslice.cli.options.new_run_options import first_typed
 from slurmslice.cli.options.parameters import is_typed
 from slurmslice.cli.output.console import emit_note, print_note
 from slurmslice.cli.output.refresh import refresh
-from slurmslice.cli.output.submissions import checked_plan
+from slurmslice.cli.output.submissions import checked_plan, nothing_to_change
 from slurmslice.errors import BadInputError
 from slurmslice.plan.plan import Plan
 from slurmslice.reports.counts import count_text
@@ -87,14 +87,8 @@ def _check_waiting(run: Run, changes: ResourceRequest) -> None:
         print_note(note)
     again = _cancel_and_resubmit(run, found.left, options)
     if not (found.changed or run.statuses.state_counts().get(State.WAITING)):
-        failed = f"For failed slices: slurmslice resubmit {quote(run.record.name)} {options}"
         queued = f"\nFor slices in the queue ({found.reason}): {again}" if found.left else ""
-        raise BadInputError(
-            f"No slice of the run {run.record.name} waits, so {options} would change nothing.",
-            failed + queued,
-            code="nothing-waits",
-            run=run.record.name,
-        )
+        raise nothing_to_change(run, options, queued)
     if found.left:
         emit_note(
             "already-queued",

@@ -113,7 +113,7 @@ def command(
             return submit_unattended(run, changes, unattended)
         return submit_or_show(
             run, choose, changes, verb="submit", again=lambda options: (*chosen, *options),
-            nothing=nothing_waits,
+            nothing=lambda run: nothing_waits(run, changes),
         )  # fmt: skip
 
 

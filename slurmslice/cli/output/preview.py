@@ -280,7 +280,8 @@ def _describe_at_once(at_once: int | None) -> str:
 
 
 def _request(record: RunRecord) -> ResourceRequest:
-    return record.first_request.filled_in(record.per_slice)
+    shown = record.first_request.without({"mail-user"} if record.mail else ())
+    return shown.filled_in(record.per_slice)
 
 
 def _request_groups(record: RunRecord, of: Sequence[RequestGroup]) -> Iterator[Note]:

@@ -41,6 +41,7 @@ from slurmslice.plan.run_script import ignored_line_notes
 from slurmslice.plan.same_code import check_same_code
 from slurmslice.reports.counts import count_text, key_ranges
 from slurmslice.run.run import Run
+from slurmslice.sbatch.resource_request import NO_REQUEST, ResourceRequest
 from slurmslice.spec.run_spec import FailureLimit
 from slurmslice.system.shell_quoting import quote, quote_words
 
@@ -96,13 +97,18 @@ def submit_or_show(
 
 @contextlib.contextmanager
 def job_ids_printed(run: Run, *, wanted: bool) -> Iterator[None]:
-    """Print the ids of the jobs that were submitted meanwhile, if that is wanted; one per line."""
+    """Print the ids of the jobs that were submitted meanwhile, if that is wanted; one per line.
+
+    If nothing had to be submitted, they are those that have not ended: a line that is typed again
+    prints what its job script needs.
+    """
     before = set(run.journal_state.submissions)
     try:
         yield
     finally:  # also those before a submission that failed
-        for one in run.journal_state.submissions.values() if wanted else ():
-            if one.number not in before and one.job:
+        new = [one for one in run.journal_state.submissions.values() if one.number not in before]
+        for one in (new or run.submissions_in_flight()) if wanted else ():
+            if one.job:
                 print_line(one.job)
 
 
@@ -285,10 +291,33 @@ def show_submissions(run: Run, submissions: Iterator[PlannedSubmission]) -> bool
     return bool(first)
 
 
-def nothing_waits(run: Run) -> int:
-    """Print that no slice of the run waits. That is what ``submit`` is for: the exit code is 0."""
+def nothing_waits(run: Run, changes: ResourceRequest = NO_REQUEST) -> int:
+    """Print that no slice of the run waits. That is what ``submit`` is for: the exit code is 0.
+
+    Raises:
+        BadInputError: changes of the request were typed, which would change nothing.
+    """
+    if changes:
+        raise nothing_to_change(run, str(changes))
     emit_note("nothing-waits", "No slice of this run waits to be submitted.")
     return 0
+
+
+def nothing_to_change(run: Run, options: str, queued: str = "") -> BadInputError:
+    """Return the error about options for a run of which no slice waits.
+
+    Args:
+        run: the run.
+        options: the options, as typed.
+        queued: what to type for slices in the queue; empty if there are none.
+    """
+    failed = f"For failed slices: slurmslice resubmit {quote(run.record.name)} {options}"
+    return BadInputError(
+        f"No slice of the run {run.record.name} waits, so {options} would change nothing.",
+        failed + queued,
+        code="nothing-waits",
+        run=run.record.name,
+    )
 
 
 def _show_submission(run: Run, submission: PlannedSubmission) -> None:

@@ -37,14 +37,17 @@ def test_a_new_run_is_submitted(
 
 
 def test_only_job_ids_are_on_stdout(typed: Typed, engine: FakeEngine) -> None:
-    """A line for each array, also for an existing run; the same line submits nothing twice."""
+    """A line for each array, also for an existing run.
+
+    The same line submits nothing twice: it prints the jobs that have not ended.
+    """
     typed("submit", *LINE, "--parsable", "--only", "2", *COMMAND)
     assert typed.stdout == "100\n"
     engine.max_array_size = 2
     typed("submit", "x", "--parsable")
     assert typed.stdout == "101\n102\n"
     typed("submit", *LINE, "--parsable", *COMMAND)
-    assert (typed.code, typed.stdout, len(engine.jobs)) == (0, "", 3)
+    assert (typed.code, typed.stdout, len(engine.jobs)) == (0, "100\n101\n102\n", 3)
 
 
 def test_the_policy_is_recorded_for_later(typed: Typed, engine: FakeEngine) -> None:

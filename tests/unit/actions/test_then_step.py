@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from slurmslice.actions.open_run import open_run
 from slurmslice.actions.steward_round import do_round
 from slurmslice.actions.then_step import follow_then
 from slurmslice.engines.stewards import StewardOrder
@@ -17,6 +18,7 @@ from slurmslice.errors import (
     SubmissionUnknownError,
     SubmitLimitError,
 )
+from slurmslice.notify.end_message import end_message
 from slurmslice.run.directory import RunDirectory
 from slurmslice.run.run import Run
 from slurmslice.run.then_folder import ThenFolder
@@ -329,6 +331,9 @@ def test_a_later_submission_makes_it_stale(
     end(engine, job="101")
     typed("tick", "x")
     assert (then(typed)["stale"], len(fakes.orders)) == (True, 1)
+    message = end_message(open_run(RunDirectory(typed.folder / "runs" / "x")), "", "")
+    assert "stale" in message.subject
+    assert "slurmslice then x" in message.text
     typed("then", "x", "--dry-run")
     assert (typed.noted("would-run-then")[0]["if"], len(fakes.orders)) == ("50%", 1)
     typed("then", "x")
