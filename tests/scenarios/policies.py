@@ -1,4 +1,4 @@
-"""A canary, stop rules, files that are there, and the steps between runs, each played to its end.
+"""A canary, stop rules, steps between runs, and a run that grows, each played to its end.
 
 ``python -m tests.scenarios.policies FOLDER [CASE …]`` plays each case on a real cluster and with
 ``--engine local``, and prints a line for each. It exits 1 if one is wrong. The judge is not
@@ -10,8 +10,10 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from tests.scenarios.unattended import Line, equal, of_release
@@ -25,6 +27,7 @@ from tests.support.site import (
     until,
     witness,
     witnessed,
+    write,
 )
 from tests.support.slurm_cluster import Cluster, Settings, roots
 
@@ -142,6 +145,60 @@ def after(scene: Scene) -> Iterator[Line]:
     yield Line("the second begins", "after the first", f"{begun - last:.1f} s later", begun > last)
 
 
+BAD_CELLS, NO_FILES, SLICES = (20, 2500), (7, 1700, 3999), 4000
+"""The rows with a wrong cell, the rows without a file, and the number of rows."""
+
+READS_FILE = witnessed('[ "$SLICE_VALUE" != bad ] && cat "in/$SLICE" >/dev/null || exit 1')
+
+
+def grows_and_moves(scene: Scene) -> Iterator[Line]:
+    """A table arrives in portions; cells are corrected, failures accepted, the rest moves."""
+    verb = partial(scene.site.slurmslice, cwd=scene.folder, timeout=600)
+    table = ("--table", "files.csv", "--key", "name")
+    codes = list[int]()
+    for rows in (1500, 3000, SLICES):
+        _write_rows(scene, rows, BAD_CELLS)
+        if rows == 1500:
+            more = ("--open", "--pack", "100", "--mem", "50M", "-c", "1", "--name", "x")
+            done = scene.run(*table, *more, "--max-failures", "none", "--shell", READS_FILE)
+        else:
+            verb("extend", "x", *table)
+            done = verb("run", "x", "--interval", "1")
+        codes.append(done.returncode)
+    _write_rows(scene, SLICES, ())
+    verb("extend", "x", *table)
+    verb("resubmit", "x", *map(_name, BAD_CELLS))
+    verb("run", "x", "--interval", "1")
+    verb("accept", "x", *map(_name, NO_FILES), "--reason", "no file")
+    verb("extend", "x", "--close")
+    codes.append(verb("run", "x", "--interval", "1").returncode)
+    yield equal("exit codes: three portions, then the end", [4, 4, 4, 0], codes)
+    yield equal("done here", SLICES - len(NO_FILES), scene.done())
+    elsewhere = scene.folder / "elsewhere"
+    made = f"mkdir -p {elsewhere}/in; cd {elsewhere}/in; touch {' '.join(map(_name, NO_FILES))}"
+    scene.site.run("bash", "-c", made, cwd=scene.folder)
+    yield equal("exported", 0, verb("export", "x", "--to", "elsewhere/x").returncode)
+    there = replace(scene, folder=elsewhere)
+    ran = there.run("--from", "x", "--name", "y")
+    yield equal("exit code elsewhere", 0, ran.returncode)
+    ends = Counter(key for one in (scene, there) for key, spans in witness(one.folder).items()
+                   for *_, end in spans if end)  # fmt: skip
+    yield equal("slices that ended twice", [], [key for key, times in ends.items() if times > 1])
+    yield equal("slices that ended", SLICES, len(ends))
+
+
+def _name(row: int) -> str:
+    return f"n{row:04}"
+
+
+def _write_rows(scene: Scene, rows: int, bad: Sequence[int]) -> None:
+    """Write the table with so many rows, and the files that have arrived by then."""
+    cells = (f"{_name(row)},{'bad' if row in bad else row}\n" for row in range(rows))
+    write(scene.site, scene.folder / "files.csv", f"name,value\n{''.join(cells)}")
+    names = " ".join(_name(row) for row in range(rows) if row not in NO_FILES)
+    scene.site.run("bash", "-c", f"mkdir -p in; cd in; touch {names}", cwd=scene.folder)
+
+
 def repaired_by_cause(scene: Scene) -> Iterator[Line]:
     """Memory and time grow by the defaults; another failure is left."""
     work = """case $SLICE in
@@ -163,7 +220,7 @@ def repaired_by_cause(scene: Scene) -> Iterator[Line]:
 CASES: dict[str, Callable[[Scene], Iterator[Line]]] = {
     case.__name__.replace("_", "-"): case for case in (
         canary, failure_limit, failure_limit_reached, done_before, afterwards, after,
-        repaired_by_cause,
+        repaired_by_cause, grows_and_moves,
     )
 }  # fmt: skip
 
