@@ -14,7 +14,7 @@ from slurmslice.actions.open_run import open_run
 from slurmslice.actions.poll import poll
 from slurmslice.errors import BadInputError, DamagedRunError, EngineError
 from slurmslice.run.directory import RunDirectory, read_required_file, sha256_hex
-from slurmslice.run.exported import RUN_FILE, parse_run, parse_states
+from slurmslice.run.exported import RUN_FILE, parse_exported_states, parse_run
 from slurmslice.slices.slice_table import SliceTable, checked_table
 from slurmslice.spec.run_spec import RunSpec
 from slurmslice.status.states import IN_FLIGHT_STATES, State
@@ -127,7 +127,7 @@ def _export(path: Path) -> _Source:
             path=str(path / "slices.tsv"),
         )
     table = SliceTable.read(data, str(path / "slices.tsv"))
-    known = parse_states(read_required_file(path / "states.tsv"), str(path / "states.tsv"))
+    known = parse_exported_states(read_required_file(path / "states.tsv"), str(path / "states.tsv"))
     states = [known.get(key, State.WAITING) for key in table.keys]
     cluster, template = str(made.get("cluster", "")), str(made.get("template", ""))
     return _Source(spec, table, states, cluster, template, foreign=True)

@@ -127,7 +127,7 @@ def format_states(rows: Iterable[Sequence[object]]) -> bytes:
     return "".join(lines).encode("utf-8", "surrogateescape")
 
 
-def parse_states(data: bytes, where: str) -> dict[str, State]:
+def parse_exported_states(data: bytes, where: str) -> dict[str, State]:
     """Read the state of each key in ``states.tsv``.
 
     Raises:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from slurmslice.run.directory import RunDirectory
-from slurmslice.run.named_files import FilePart, file_part, find_named, read_file
+from slurmslice.run.output_files import FilePart, file_part, find_named, read_part
 from slurmslice.run.run import Run
 from slurmslice.run.submission import Submission
 from slurmslice.script.log_sections import (
@@ -177,7 +177,7 @@ class SliceLog:
     @property
     def has_output(self) -> bool:
         """True if the slice has written anything, as far as its log was kept."""
-        if any(any(read_file(part, 0)) for part in self.named_parts()):
+        if any(any(read_part(part, 0)) for part in self.named_parts()):
             return True
         own = self.own
         written = own.exists() and not (own.is_file() and own.stat().st_size == 0)
@@ -212,7 +212,7 @@ class SliceLog:
 
         Each yields bytes from an offset on.
         """
-        parts = [partial(read_file, part) for part in self.named_parts()]
+        parts = [partial(read_part, part) for part in self.named_parts()]
         return tuple(parts) if self.named.output else (self._read_log, *parts)
 
     def named_parts(self) -> list[FilePart]:

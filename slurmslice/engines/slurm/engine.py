@@ -17,7 +17,6 @@ from slurmslice.engines.protocol import (
     TaskLimits,
 )
 from slurmslice.engines.slurm import commands, environment, find_job, job_records, job_steps
-from slurmslice.engines.slurm.change_waiting import avoid_nodes, change_waiting
 from slurmslice.engines.slurm.client import (
     ACCOUNTING_DISABLED,
     INVALID_JOB_ID,
@@ -25,6 +24,7 @@ from slurmslice.engines.slurm.client import (
     no_answer_error,
 )
 from slurmslice.engines.slurm.pending_reasons import find_blocking_reason
+from slurmslice.engines.slurm.pending_tasks import avoid_nodes, change_pending_tasks
 from slurmslice.engines.slurm.queue_capacity import ClusterCapacity
 from slurmslice.engines.slurm.restart_causes import RestartCauses
 from slurmslice.engines.slurm.sbatch_result import (
@@ -297,7 +297,7 @@ class SlurmEngine:
 
     def change_waiting(self, job: JobIdentity, request: ResourceRequest) -> Collection[int]:
         """Change the request of an array's pending tasks. As ``Engine.change_waiting``."""
-        return change_waiting(self._slurm, job, request)
+        return change_pending_tasks(self._slurm, job, request)
 
     @property
     def lasting_fault(self) -> UnusableSlurmError | None:

@@ -57,7 +57,7 @@ OSError: Can't write data (file write failed: time = Thu Jan 10 10:5{number}:30 
 def _http(code: str, key: str) -> str:
     return f"""\
 Traceback (most recent call last):
-  File "/work/ada/get.py", line 32, in fetch
+  File "/home/ada/get.py", line 32, in fetch
     data = urllib.request.urlopen("https://example.org/{key}").read()
   File "/opt/conda/lib/python3.8/urllib/request.py", line 222, in urlopen
     return opener.open(url, data, timeout)

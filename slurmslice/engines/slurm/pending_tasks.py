@@ -47,7 +47,7 @@ def avoid_nodes(
     _change(slurm, job, NO_REQUEST, add, remove)
 
 
-def change_waiting(
+def change_pending_tasks(
     slurm: SlurmClient, job: JobIdentity, request: ResourceRequest
 ) -> frozenset[int]:
     """Change the request of the pending tasks of an array. As ``Engine.change_waiting``."""

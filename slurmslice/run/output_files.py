@@ -63,7 +63,7 @@ class FilePart:
         except FileNotFoundError:
             return b""
         length = (whole if self.end is None else min(self.end, whole)) - self.start
-        return b"".join(read_file(self, max(0, length - size)))
+        return b"".join(read_part(self, max(0, length - size)))
 
 
 def file_part(file: NamedFile, later: Sequence[NamedFile | None]) -> FilePart:
@@ -77,7 +77,7 @@ def file_part(file: NamedFile, later: Sequence[NamedFile | None]) -> FilePart:
     return FilePart(Path(file.path), file.start, starts[0] if starts else None)
 
 
-def read_file(part: FilePart, offset: int) -> Iterator[bytes]:
+def read_part(part: FilePart, offset: int) -> Iterator[bytes]:
     """Yield the bytes of a part from an offset in it on; none if there is no such file.
 
     A device has no text.
