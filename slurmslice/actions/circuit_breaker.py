@@ -74,7 +74,7 @@ def _failures(run: Run) -> list[SeenAttempt]:
     What failed by its node has that cause. After some attempts their slice goes on. Others are
     accepted by a person.
     """
-    statuses, released_at = run.statuses, run.journal_state.released_at
+    statuses, released_at = run.statuses, run.hold.released_at
     seen = chain(statuses.attempts(run.failed_rows), statuses.past_failures())
     blames, no_failures = run.journal_state.nodes.blames, continued_attempts(run)
     return [
@@ -117,12 +117,12 @@ def trip_circuit_breaker(run: Run) -> tuple[Note, ...]:
     Raises:
         NoAnswerError: it is not known yet if a submission was accepted, so it cannot be cancelled.
     """
-    if run.journal_state.held or not _may_start_any(run) or not (reason := reason_to_hold(run)):
+    if run.hold.reason or not _may_start_any(run) or not (reason := reason_to_hold(run)):
         return ()
     probe = _choose_probe(run) if run.max_failures is None else ()
     with run.directory.lock("run"):
         run.reload()
-        if run.journal_state.held:
+        if run.hold.reason:
             return ()
         for submission in run.submissions_in_flight():
             run.engine.hold(job_identity(run, submission))  # repeated after a kill
@@ -177,7 +177,7 @@ def _take_probe_from_arrays(run: Run) -> None:
     The caller holds the lock.
     """
     groups: dict[int, list[int]] = {}
-    for row in run.journal_state.probe:
+    for row in run.hold.probe:
         submission = run.journal_state.submission_of(row)
         waits = run.statuses.state(row) is State.PENDING and not _was_tried(run, row)
         if submission and waits:
@@ -192,15 +192,14 @@ def _take_probe_from_arrays(run: Run) -> None:
 def _was_tried(run: Run, row: int) -> bool:
     """Tell if a slice was submitted after the run was paused."""
     state = run.journal_state
-    return state.holder[row] > state.before_probe and row not in state.queue
+    return state.holder[row] > state.hold.before_probe and row not in state.queue
 
 
 def due_repairs(run: Run) -> tuple[Choice, ...]:
     """Return the repairs to make now: all, none if the run is held, or those of a probe."""
-    state = run.journal_state
-    if not state.held:
+    if not run.hold.reason:
         return find_repairs(run).due
-    wanted = {row for row in state.probe if not _was_tried(run, row) or _says_nothing(run, row)}
+    wanted = {row for row in run.hold.probe if not _was_tried(run, row) or _says_nothing(run, row)}
     parts = (
         Choice([row for row in one.rows if row in wanted], one.changes, one.cause)
         for one in (find_repairs(run).due if wanted else ())
@@ -222,12 +221,12 @@ def judge_probe(run: Run) -> tuple[Note, ...]:
     Raises:
         NoAnswerError: as ``release``.
     """
-    rows = run.journal_state.probe
+    rows = run.hold.probe
     if not rows:
         return ()
     verdicts = {row: _verdict(run, row) for row in rows}
     bad = [row for row, done in verdicts.items() if done is False]
-    reason = run.journal_state.held.removeprefix("paused: ")
+    reason = run.hold.reason.removeprefix("paused: ")
     if bad:
         _hold_after_probe(run, reason, rows, bad)
         return ()
@@ -265,7 +264,7 @@ def _hold_after_probe(run: Run, reason: str, rows: Sequence[int], bad: Sequence[
     """Hold the rest for a person, because probed slices failed."""
     with run.directory.lock("run"):
         run.reload()
-        if run.journal_state.probe == tuple(rows):
+        if run.hold.probe == tuple(rows):
             why = f"held: {reason}; then {len(bad)} of {len(rows)} that were tried failed"
             run.decide(Held(why, run.clock()))
 

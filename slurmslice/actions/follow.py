@@ -139,10 +139,10 @@ def follow(run: Run, options: FollowOptions, on_step: OnStep) -> None:
     """
     unanswered = 0
     while True:
-        polled, held = poll(run), run.journal_state.held
+        polled, held = poll(run), run.hold.reason
         outcome = follow_step(run, options)
         polled = replace(polled, notes=(*polled.notes, *outcome.notes))
-        if outcome.accepted or held != run.journal_state.held:
+        if outcome.accepted or held != run.hold.reason:
             again = poll(run)
             polled = replace(again, notes=(*polled.notes, *again.notes))
         on_step(run, polled, outcome)
@@ -253,13 +253,13 @@ def drives_then(run: Run, options: FollowOptions) -> bool:
 def is_done(run: Run, options: FollowOptions) -> bool:
     """True if nothing is left to wait for and no step would follow."""
     state_counts = run.statuses.state_counts()
-    if run.journal_state.held and not (run.journal_state.probe and options.submit_from_queue):
-        busy = IN_FLIGHT_STATES if run.journal_state.rest_cancelled else BEGUN_STATES
+    if run.hold.reason and not (run.hold.probe and options.submit_from_queue):
+        busy = IN_FLIGHT_STATES if run.hold.rest_cancelled else BEGUN_STATES
         return busy.isdisjoint(state_counts)
     in_vain = run.waits_for_other and run.after_seen.failed
     if not options.submit_from_queue or in_vain or canary_phase(run) is CanaryPhase.FAILED:
         return not (run.submissions_in_flight() or run.journal_state.unconfirmed())
-    if run.journal_state.probe:
+    if run.hold.probe:
         return False
     if run.is_open:  # nobody knows when more slices come, so no process waits for them
         return slices_have_ended(run)

@@ -83,7 +83,7 @@ class _Planner:
         spare = allocate_throttle(run, script.request)
         left = dict(rows_to_submit(run, run.journal_state.queue))
         if len(left) < len(run.journal_state.queue):
-            self.wait_reason = run.journal_state.held or "until the canary is done"
+            self.wait_reason = run.hold.reason or "until the canary is done"
         number, script_is_next = run.journal_state.next_number, is_unsubmitted(run)
         capacity, submitted = _capacity(run, script), 0
         while left:

@@ -59,7 +59,7 @@ def release(run: Run) -> ReleasedRows:
 
 
 def _held(run: Run) -> set[int]:
-    if not run.journal_state.held:
+    if not run.hold.reason:
         return set()
     return {*run.statuses.rows_in({State.PENDING, State.SUBMITTED}), *run.journal_state.queue}
 

@@ -132,7 +132,7 @@ def wake_now(run: Run, pause_s: int = 0, *, soon: bool = False) -> Wake:
             if other.engine.stewards is not None:
                 return wake_now(other, max(pause_s, LEAST_PAUSE_S))
     shared = len(flying) > 1 and any(one.share is not None for one in flying)
-    any_end = bool(run.journal_state.queue or run.journal_state.probe) or shared
+    any_end = bool(run.journal_state.queue or run.hold.probe) or shared
     return make_wake(
         tasks, now=run.clock(), pause_s=pause_s, any_end=any_end, soon=soon or unlisted,
         most_terms=min(MAX_TERMS, run.site.terms), rounds=len(steward_rounds(run)),

@@ -179,7 +179,7 @@ def _one_try(run: Run, token: str, job: str, *, is_last: bool) -> RoundResult:
     if run.site.fault:  # nobody knows what is allowed, so nothing is done
         return _record(run, job, RoundResult(trouble=run.site.fault), changed=False)
     polled = _poll_until_ends_are_known(run)
-    before = run.journal_state.held, run.journal_state.then
+    before = run.hold.reason, run.journal_state.then
     wake_now(run)  # if the queue does not answer, nothing is decided
     if silences := polled.no_answer_reasons:
         silence = "; ".join(dict.fromkeys(silences))
@@ -199,7 +199,7 @@ def _one_try(run: Run, token: str, job: str, *, is_last: bool) -> RoundResult:
             if reason == _reason_to_end(run, trouble if lasts else ""):
                 return replace(_end_locked(run, token, job, reason), polled=polled)
     changed = bool(outcome.accepted or outcome.queued)
-    changed |= before != (run.journal_state.held, run.journal_state.then)
+    changed |= before != (run.hold.reason, run.journal_state.then)
     result = RoundResult("", NOTHING, tuple(outcome.accepted), polled, trouble)
     soon = isinstance(outcome.error, NoAnswerError | LockedError) or bool(polled.no_answer_reasons)
     return _record(run, job, result, changed=changed, soon=soon)
@@ -249,7 +249,7 @@ def _act(run: Run) -> tuple[SubmitOutcome, str, bool]:
 def _reason_to_end(run: Run, trouble: str) -> str:
     """Return why the steward ends: nothing is left to do, or nobody but a person can go on."""
     if is_done(run, FollowOptions()):
-        held = HELD if run.journal_state.held else stop_reason(run)
+        held = HELD if run.hold.reason else stop_reason(run)
         ended = OPEN if run.is_open else DONE
         return ended if run.finished else held or DONE
     in_flight = run.submissions_in_flight() or run.journal_state.unconfirmed()

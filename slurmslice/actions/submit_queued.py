@@ -116,7 +116,7 @@ def _submit_queued(run: Run, verb: str, outcome: SubmitOutcome) -> None:
             run.record_returned_rows()
             script = read_script(run)
             spare = allocate_throttle(run, script.request)
-            outcome.wait_reason = run.journal_state.held
+            outcome.wait_reason = run.hold.reason
             if not run.journal_state.queue:
                 return
             outcome.wait_reason = cannot_submit(run)
@@ -126,7 +126,7 @@ def _submit_queued(run: Run, verb: str, outcome: SubmitOutcome) -> None:
             outcome.notes += () if submitted else raise_requests(run)
             queue = rows_to_submit(run, run.journal_state.queue)
             if not queue:
-                outcome.wait_reason = run.journal_state.held or "until the canary is done"
+                outcome.wait_reason = run.hold.reason or "until the canary is done"
                 return
             outcome.share_free_soon = spare is not None and _drains(run)
             queue_capacity = queue_capacity or run.engine.queue_capacity(script.request.verify())
@@ -138,11 +138,11 @@ def _submit_queued(run: Run, verb: str, outcome: SubmitOutcome) -> None:
 
 def cannot_submit(run: Run) -> str:
     """Return why no queued slice may be submitted now; empty if one may, if it fits."""
-    if run.journal_state.probe:
+    if run.hold.probe:
         return ""
-    if run.waits_for_other and not run.journal_state.held:
+    if run.waits_for_other and not run.hold.reason:
         return f"until the run {os.path.basename(run.record.after)} is done"
-    return run.journal_state.held
+    return run.hold.reason
 
 
 def _drains(run: Run) -> bool:

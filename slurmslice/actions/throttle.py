@@ -56,7 +56,7 @@ def allocate_throttle(run: Run, script: ResourceRequest) -> int | None:
                 set_share(run, submission, None)
         return None
     before = [current_share(run, submission) for submission in jobs]
-    if run.journal_state.probe:
+    if run.hold.probe:
         return max(0, limit - sum(array.running_tasks for array in before))
     shares, spare = compute_shares(limit, before)
     for submission, array in zip(jobs, before, strict=True):
@@ -103,7 +103,7 @@ def _set_in_engine(run: Run, submission: Submission, share: int | None) -> None:
         run.engine.hold(job)
         return
     run.engine.throttle(job, share)
-    if submission.stopped and not run.journal_state.held:
+    if submission.stopped and not run.hold.reason:
         run.engine.release(job)
 
 

@@ -48,6 +48,6 @@ def watch(
 
 
 def _is_over(run: Run) -> bool:
-    if run.journal_state.held and not run.journal_state.probe:
+    if run.hold.reason and not run.hold.probe:
         return BEGUN_STATES.isdisjoint(run.statuses.state_counts())
     return not (run.submissions_in_flight() or run.journal_state.unconfirmed())

@@ -116,7 +116,7 @@ def _figures(run: Run) -> list[str]:
     if first is not None and last is not None:
         lines.append(f"Duration: {format_time(max(0, int(last - first)))}, from the first "
                      "submission to the last end.")  # fmt: skip
-    histories = run.journal_state.repairs.values()
+    histories = run.journal_state.repairs.begun.values()
     repaired = sum(count_continuations(causes) < len(causes) for causes in histories)
     continued = sum(count_continuations(causes) > 0 for causes in histories)
     lines += [f"Repaired: {count_text(repaired)}."] if repaired else []

@@ -35,13 +35,13 @@ class AttemptCosts:
     def repairs(self) -> Cost:
         """Return the cost of the automatic attempts since a person submitted their slices."""
         state, used = self._run.journal_state, NO_COST
-        before = {row: number for row, (number, _) in state.before_repairs.items()}
+        before = {row: number for row, (number, _) in state.repairs.before.items()}
         past: dict[int, list[tuple[int, int]]] = {row: [] for row in before}
         for row, number, seconds in self._run.statuses.past_durations():
             if row in before and number > before[row]:
                 past[row].append((number, seconds))
         for row, number in before.items():
-            *earlier, last = state.repairs.get(row, ()) or ("",)
+            *earlier, last = state.repairs.begun.get(row, ()) or ("",)
             if not is_continuation(last):
                 used += self._last(row, number)
             used += self._queued(row) + self._earlier(row, earlier, sorted(past[row]))
@@ -116,7 +116,7 @@ class AttemptCosts:
     def _queued(self, row: int) -> Cost:
         """Return the most that a repair may cost that is queued and not submitted yet."""
         state = self._run.journal_state
-        cause = state.repairs_queued.get(row, CONTINUE)
+        cause = state.repairs.queued.get(row, CONTINUE)
         if row not in state.queue or is_continuation(cause):
             return NO_COST
         return self.of(self.request(state.queue[row])) or NO_COST

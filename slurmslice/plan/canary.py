@@ -22,7 +22,7 @@ def canary_is_done(run: Run) -> bool:
 
 def rows_to_submit(run: Run, queue: Mapping[int, ResourceRequest]) -> Mapping[int, ResourceRequest]:
     """Return the part of a queue that may be submitted now: the canary, a probe, or all."""
-    if probe := run.journal_state.probe:
+    if probe := run.hold.probe:
         return {row: queue[row] for row in probe if row in queue}
     if not has_open_canary(run) or canary_is_done(run):
         return queue

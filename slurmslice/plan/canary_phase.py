@@ -25,8 +25,8 @@ def stop_reason(run: Run) -> str:
     It is held and probes nothing, its canary failed and the other slices wait, or the run failed
     that it waits for.
     """
-    if run.journal_state.held and not run.journal_state.probe:
-        return run.journal_state.held
+    if run.hold.reason and not run.hold.probe:
+        return run.hold.reason
     if run.waits_for_other and run.after_seen.failed:
         return f"it waits, and {run.after_seen.failed}"
     waits = State.WAITING in run.statuses.state_counts() and not run.submissions_in_flight()

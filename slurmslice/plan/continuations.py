@@ -19,7 +19,7 @@ def reason_not_to_continue(run: Run, policy: RepairPolicy, row: int, cause: str)
     """
     if not continues_after(policy.continue_on, cause):
         return None
-    done = count_continuations(run.journal_state.repairs_of(row))
+    done = count_continuations(run.journal_state.repairs.of(row))
     if done >= policy.max_continues:
         return policy.continues_reason
     ((_, path),) = checkpoint_paths(run.record, run.table, [row])

@@ -55,12 +55,12 @@ class RepairHistory:
         """Return the causes that were repaired since a person submitted the slice."""
         pairs = self._pairs(row)
         if not pairs:
-            return self._run.journal_state.repairs_of(row)
+            return self._run.journal_state.repairs.of(row)
         return tuple(cause_in(self._run, one, cause) for one, cause in pairs)
 
     def continued(self) -> set[tuple[int, int]]:
         """Return row and submission of each failed attempt that a continuation followed."""
-        rows = [*self._failures, *self._run.journal_state.repairs_queued]
+        rows = [*self._failures, *self._run.journal_state.repairs.queued]
         return {
             (one.row, one.submission)
             for row in dict.fromkeys(rows)
@@ -71,11 +71,11 @@ class RepairHistory:
     def _pairs(self, row: int) -> list[tuple[SeenAttempt, str]]:
         """Pair the failed attempts of a row with their causes; empty if they do not match."""
         state = self._run.journal_state
-        causes, failures = state.repairs_of(row), list(self._failures.get(row, ()))
-        queued = row in state.repairs_queued
+        causes, failures = state.repairs.of(row), list(self._failures.get(row, ()))
+        queued = row in state.repairs.queued
         if not (self._wanted and causes and (failures or queued)):
             return []
-        first = state.before_repairs[row][0]
+        first = state.repairs.before[row][0]
         failures = sorted((one for one in failures if one.submission >= first),
                           key=lambda one: one.submission)  # fmt: skip
         if queued:

@@ -243,8 +243,8 @@ def delay_notes(run: Run) -> Iterator[Note]:
         which = ", ".join(f"{number:03d}" for number in doubts)
         message = f"It is not known yet if submission {which} was accepted: that is resolved first."
         yield Note("submission-in-doubt", message, {"submissions": doubts})
-    if run.journal_state.held:
-        held = f"The rest is {run.journal_state.held}. Release it with --max-failures none."
+    if run.hold.reason:
+        held = f"The rest is {run.hold.reason}. Release it with --max-failures none."
         yield Note("rest-held", held)
 
 

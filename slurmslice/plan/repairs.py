@@ -228,7 +228,7 @@ class Decisions:
             return f"{CONTINUE}{cause}", {}
         if isinstance(step, Left):
             return cause, Left(f"{why_not}; {step.reason}") if why_not else step
-        first = run.journal_state.before_repairs.get(row)
+        first = run.journal_state.repairs.before.get(row)
         memory = seen.requested_mem_bytes
         first_memory = run.statuses.requested_before(row, first[0]) if first else memory
         initial = run.initial_request(row)

@@ -41,7 +41,7 @@ def then_phase(run: Run) -> ThenPhase:
         if state is None or not state.final:
             return ThenPhase.STARTED
         return ThenPhase.DONE if state is State.COMPLETED else ThenPhase.FAILED
-    if run.journal_state.held or not slices_are_over(run):
+    if run.hold.reason or not slices_are_over(run):
         return ThenPhase.WAITING
     done = run.statuses.state_counts().get(State.COMPLETED, 0)
     if run.journal_state.then_called_off:

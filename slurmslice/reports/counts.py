@@ -87,7 +87,7 @@ def _count(
     run: Run, state: State, rows: list[int], requested: SliceRequests, known: Mapping[int, str]
 ) -> StateCount:
     keys = key_ranges(run.table.keys.of(rows))
-    waits = run.journal_state.held or run.waits_for_canary or run.waits_for_other
+    waits = run.hold.reason or run.waits_for_canary or run.waits_for_other
     if state is State.WAITING and waits:
         return StateCount(state, tuple(rows), keys, run.reason_of(rows[-1]))
     return StateCount(

@@ -140,7 +140,7 @@ def _use(run: Run, row: int, status: SliceStatus, request: SliceRequest) -> Slic
     own = request.options.get("acctg-freq")
     interval = parse_sampling_interval(own) if own else run.engine.sampling_s or 0.0
     few = (status.elapsed_s or 0.0) < _LEAST_SAMPLES * interval
-    continued = count_continuations(run.journal_state.repairs_of(row)) > 0
+    continued = count_continuations(run.journal_state.repairs.of(row)) > 0
     return SliceUse(row, status, request, few, continued)
 
 

@@ -88,7 +88,7 @@ def slice_record(
     ``accepted`` has the reason and the time with which a person accepted a failure; else None.
     """
     status, limits = run.statuses[row], requested.of(row)
-    history = run.journal_state.repairs_of(row)
+    history = run.journal_state.repairs.of(row)
     return {
         "key": run.table.keys[row],
         "row": row,

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, fields, replace
 
 from slurmslice.run.acceptances import Acceptances, AcceptEvent
 from slurmslice.run.continuations import count_continuations
+from slurmslice.run.hold import Hold
 from slurmslice.run.journal import (
     AfterMet,
     CanaryEnded,
@@ -37,6 +38,7 @@ from slurmslice.run.journal import (
 from slurmslice.run.node_decisions import NodeDecisions
 from slurmslice.run.queue_changes import QueueChanged
 from slurmslice.run.raised_requests import RaisedRequests, RequestRaised
+from slurmslice.run.repair_history import RepairHistory
 from slurmslice.run.slice_changes import RunClosed, SliceChanges, SlicesChanged
 from slurmslice.run.steward_record import (
     Steward,
@@ -55,7 +57,6 @@ from slurmslice.sbatch.array_expression import ArrayExpression, compress_indices
 from slurmslice.sbatch.options import FIRST_ONLY
 from slurmslice.sbatch.resource_request import ResourceRequest
 from slurmslice.spec.recorded_environment import RecordedEnvironment
-from slurmslice.spec.run_spec import FailureLimit
 
 _Decision = (
     AfterMet | Throttled | PolicyChanged | Held | Released | EnvironmentRecorded | EndTold
@@ -80,24 +81,12 @@ class JournalState:
         former_holder: for each returned row, the number of the last submission to return it.
         throttle: the newest ``throttle N``; None for no limit, or if there was none.
         throttled: there was a ``throttle N``.
-        max_attempts: the newest recorded change of the attempts per slice; None if never changed.
         max_next_tasks: most tasks of the next submission, after temporary rejections; None for no
             limit.
-        held: the reason why nothing may start; empty if the run is not held.
-        released_at: the last release of held slices, epoch seconds; 0 if there was none.
-        rest_cancelled: the rest was not held, but cancelled.
-        probe: the rows that are tried while the run is held; empty if a person decides.
-        before_probe: the number of the last submission before the newest hold.
-        max_failures, cancel_rest: the newest recorded changes of ``RunSpec.max_failures`` and
-            ``RunSpec.cancel_rest``; None if never changed.
+        policy: the newest recorded change of each part of the policy; None if never changed.
+        hold: the newest hold of the run.
         rejection: the error if the newest submission was rejected for good; else empty.
-        retry, on, budget, allow_changed: the newest recorded changes of these fields of
-            ``RunSpec``; None if never changed.
-        repairs: for each row that the policy submitted again: the causes that it repaired since a
-            person submitted the row, in order. A cause of a queued row is in ``repairs_queued``.
-        repairs_queued: for each row that is queued for a repair, its cause.
-        before_repairs: for each of these rows: the submission before the first repair, and its
-            changed options, None if there were none.
+        repairs: the repairs of each row since a person submitted it.
         environment: the newest recorded environment; None: that of the creation of the run.
         nodes: the decisions about nodes.
         done_before: the rows that were done before the run was made.
@@ -122,25 +111,11 @@ class JournalState:
     former_holder: dict[int, int] = field(default_factory=dict)
     throttle: int | None = None
     throttled: bool = False
-    max_attempts: int | None = None
     max_next_tasks: int | None = None
-    held: str = ""
-    released_at: float = 0.0
-    rest_cancelled: bool = False
-    probe: tuple[int, ...] = ()
-    before_probe: int = 0
-    max_failures: FailureLimit | None = None
-    cancel_rest: bool | None = None
-    allow_changed: bool | None = None
+    policy: PolicyChanged = field(default_factory=lambda: PolicyChanged(None, at=0.0))
+    hold: Hold = field(default_factory=Hold)
     rejection: str = ""
-    retry: bool | None = None
-    on: tuple[str, ...] | None = None
-    budget: str | None = None
-    continue_on: str | None = None
-    max_continues: int | None = None
-    repairs: dict[int, tuple[str, ...]] = field(default_factory=dict)
-    repairs_queued: dict[int, str] = field(default_factory=dict)
-    before_repairs: dict[int, tuple[int, ResourceRequest | None]] = field(default_factory=dict)
+    repairs: RepairHistory = field(default_factory=RepairHistory)
     environment: RecordedEnvironment | None = None
     nodes: NodeDecisions = field(default_factory=NodeDecisions)
     raised: RaisedRequests = field(default_factory=RaisedRequests)
@@ -182,7 +157,7 @@ class JournalState:
         attempts = [self.attempts[row] + 1 for row in rows]
         if any(one > 1 for one in attempts):
             found["attempt"] = attempts
-        continued = [count_continuations(self.repairs_of(row)) for row in rows]
+        continued = [count_continuations(self.repairs.of(row)) for row in rows]
         if any(continued):
             found["continued"] = continued
         return found
@@ -281,12 +256,9 @@ class JournalState:
     def _set_policy(self, event: _Decision) -> None:
         match event:
             case Held():
-                self.held, self.rest_cancelled = event.reason, event.cancelled
-                self.probe = tuple(parse_array(event.probe)) if event.probe else ()
-                self.before_probe = self.next_number - 1
+                self.hold = self.hold.after(event, self.next_number - 1)
             case Released():
-                self.held, self.rest_cancelled, self.released_at = "", False, event.at
-                self.probe = ()
+                self.hold = self.hold.after(event, self.next_number - 1)
                 self.end_told = frozenset()
             case Throttled():
                 self.throttle, self.throttled = event.limit, True
@@ -304,7 +276,7 @@ class JournalState:
                 told = self.end_told - {event.way}
                 self.end_told = told if event.failed else told | {event.way}
             case PolicyChanged():
-                self._change_policy(event)
+                self.policy = _with_changes(self.policy, event)
 
     def _follow(self, event: StewardEvent | ThenEvent | AcceptEvent) -> None:
         """Apply an event about a job beside the slices, or about ends that a person accepts."""
@@ -319,12 +291,6 @@ class JournalState:
             self.end_told = frozenset()
         if isinstance(event, ThenIntent | ThenCalledOff):
             self.then_called_off = isinstance(event, ThenCalledOff)
-
-    def _change_policy(self, event: PolicyChanged) -> None:
-        for part in fields(event):
-            value = getattr(event, part.name)
-            if value is not None and part.name != "at":
-                setattr(self, part.name, value)
 
     def _intend(self, event: Intent) -> ArrayExpression:
         if event.number in self.submissions:
@@ -346,9 +312,8 @@ class JournalState:
         earlier = {row: self.requests[row] for row in _among(rows, self.requests)}
         waited = {row: self.queue.pop(row) for row in _among(rows, self.queue)}
         away = {row: self.withdrawn.pop(row) for row in _among(rows, self.withdrawn)}
-        begun = {row: self.repairs_queued.pop(row) for row in _among(rows, self.repairs_queued)}
-        for row, cause in begun.items():
-            self.repairs[row] = (*self.repairs.get(row, ()), cause)
+        begun = self.repairs.leave_queue(_among(rows, self.repairs.queued))
+        self.repairs.begin(begun)
         self._before[number] = _UndoRecord(holders, waited, earlier, away, begun)
         for part in rows.parts:
             where = _slice(part)
@@ -391,9 +356,7 @@ class JournalState:
         self.requests.update(before.requests)
         self.withdrawn.update(before.withdrawn)
         self.queue = {**before.queue, **self.queue}
-        self.repairs_queued = {**before.repairs, **self.repairs_queued}
-        for row in before.repairs:
-            self.repairs[row] = self.repairs[row][:-1]
+        self.repairs.undo(before.repairs)
         if isinstance(event, Fenced):
             self._update(number, status=SubmissionStatus.FENCED, fenced_at=event.at)
             return
@@ -402,7 +365,7 @@ class JournalState:
             self.max_next_tasks = max(1, len(self.submissions[number].array) // 2)
         if not event.temporary:
             self.queue.clear()
-            self.repairs_queued.clear()
+            self.repairs.queued.clear()
             self.rejection = event.message
 
     def _enqueue(self, event: Queued | Dequeued | RequestRaised) -> ArrayExpression | None:
@@ -410,9 +373,7 @@ class JournalState:
         if rows.highest >= len(self.holder):
             raise ValueError("an event queues slices that do not exist")
         if isinstance(event, Dequeued):
-            for row in rows:
-                self.queue.pop(row, None)
-                self.repairs_queued.pop(row, None)
+            self._dequeue(rows)
             return None
         if isinstance(event, RequestRaised):
             self.raised.apply(event, rows)
@@ -423,15 +384,14 @@ class JournalState:
 
     def _count_repairs(self, rows: ArrayExpression, cause: str) -> None:
         """Note the cause of a repair; if a person submits rows again, start a new count."""
-        for row in rows if cause else ():
-            self.before_repairs.setdefault(row, (self.holder[row], self.requests.get(row)))
-            self.repairs_queued[row] = cause
-        if not cause:
-            self.raised.forget(rows)
-        for row in () if cause else _among(rows, self.before_repairs):
+        if cause:
+            for row in rows:
+                self.repairs.queue(row, cause, self.holder[row], self.requests.get(row))
+            return
+        self.raised.forget(rows)
+        for row in _among(rows, self.repairs.before):
             if self.holder[row]:  # the engine returned the others: no person decided that
-                for known in (self.repairs, self.repairs_queued, self.before_repairs):
-                    known.pop(row, None)
+                self.repairs.forget(row)
 
     def _return(self, event: SlicesReturned) -> ArrayExpression:
         rows = [row for row in parse_array(event.rows) if self.holder[row] == event.number]
@@ -481,15 +441,13 @@ class JournalState:
             )
             return NO_ROWS
         self.withdrawn.update(rows)
-        for row in rows:
-            self.queue.pop(row, None)
-            self.repairs_queued.pop(row, None)
+        self._dequeue(rows)
         return parse_array(event.rows)
 
-    def repairs_of(self, row: int) -> tuple[str, ...]:
-        """The causes that were repaired since a person submitted the row, a queued one too."""
-        queued = self.repairs_queued.get(row)
-        return (*self.repairs.get(row, ()), *([queued] if queued else []))
+    def _dequeue(self, rows: Iterable[int]) -> None:
+        for row in rows:
+            self.queue.pop(row, None)
+        self.repairs.leave_queue(rows)
 
     def was_submitted(self, row: int) -> bool:
         """Tell if a submission holds the row, or has returned it."""
@@ -522,6 +480,12 @@ NO_ROWS = ArrayExpression(())
 def _among(rows: ArrayExpression, known: Mapping[int, object]) -> list[int]:
     """The rows among the keys of a mapping; fast for an empty mapping, the usual case."""
     return [row for row in rows if row in known] if known else []
+
+
+def _with_changes(policy: PolicyChanged, event: PolicyChanged) -> PolicyChanged:
+    """Return the newest change of each part of the policy."""
+    changed = {one.name: getattr(event, one.name) for one in fields(event)}
+    return replace(policy, **{name: value for name, value in changed.items() if value is not None})
 
 
 def _slice(part: range) -> slice:

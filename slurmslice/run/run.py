@@ -17,6 +17,7 @@ from slurmslice.errors import BadInputError, DamagedRunError
 from slurmslice.run.acceptances import FailureAccepted
 from slurmslice.run.accepted_rows import acceptance_of, accepted_rows
 from slurmslice.run.directory import RunDirectory
+from slurmslice.run.hold import Hold
 from slurmslice.run.journal import Event, SlicesReturned, parse_events
 from slurmslice.run.journal_state import JournalState
 from slurmslice.run.site_rules import NO_RULES
@@ -249,36 +250,36 @@ class Run:
 
         ``run`` records it; a run that ``render`` made has none until then.
         """
-        return self.journal_state.max_attempts or self.record.max_attempts
+        return self.journal_state.policy.max_attempts or self.record.max_attempts
 
     @property
     def retry(self) -> bool:
         """The recorded ``--retry``."""
-        changed = self.journal_state.retry
+        changed = self.journal_state.policy.retry
         return self.record.retry if changed is None else changed
 
     @property
     def on(self) -> tuple[str, ...]:
         """The recorded rules of ``--on``."""
-        changed = self.journal_state.on
+        changed = self.journal_state.policy.on
         return self.record.on if changed is None else changed
 
     @property
     def budget(self) -> str:
         """The recorded ``--budget``; empty for none."""
-        changed = self.journal_state.budget
+        changed = self.journal_state.policy.budget
         return self.record.budget if changed is None else changed
 
     @property
     def continue_on(self) -> str:
         """The recorded ``--continue-on``; empty for none."""
-        changed = self.journal_state.continue_on
+        changed = self.journal_state.policy.continue_on
         return self.record.continue_on if changed is None else changed
 
     @property
     def max_continues(self) -> int:
         """The recorded ``--max-continues``."""
-        return self.journal_state.max_continues or self.record.max_continues
+        return self.journal_state.policy.max_continues or self.record.max_continues
 
     @property
     def recorded_environment(self) -> RecordedEnvironment:
@@ -288,20 +289,25 @@ class Run:
     @property
     def max_failures(self) -> FailureLimit | None:
         """The recorded limit of the circuit breaker, as ``RunSpec.max_failures`` has it."""
-        changed = self.journal_state.max_failures
+        changed = self.journal_state.policy.max_failures
         return self.record.max_failures if changed is None else changed
 
     @property
     def allow_changed(self) -> bool:
         """The recorded ``--allow-changed``."""
-        changed = self.journal_state.allow_changed
+        changed = self.journal_state.policy.allow_changed
         return self.record.allow_changed if changed is None else changed
 
     @property
     def cancel_rest(self) -> bool:
         """The recorded ``--cancel-rest``."""
-        changed = self.journal_state.cancel_rest
+        changed = self.journal_state.policy.cancel_rest
         return self.record.cancel_rest if changed is None else changed
+
+    @property
+    def hold(self) -> Hold:
+        """The newest hold of the run by its circuit breaker."""
+        return self.journal_state.hold
 
     @property
     def first_is_outdated(self) -> bool:
@@ -343,7 +349,7 @@ class Run:
         """
         if self.waits_for_other and self.statuses[row].state is State.WAITING:
             return f"submitted when the run {os.path.basename(self.record.after)} is done"
-        status, held = self.statuses[row], self.journal_state.held
+        status, held = self.statuses[row], self.journal_state.hold.reason
         behind = self.waits_for_canary and row not in self.canary
         if behind and status.state is State.WAITING and not held:
             return "submitted when the canary is done"

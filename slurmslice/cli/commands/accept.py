@@ -75,7 +75,7 @@ def command(
     if not result.rows:
         return _note_nothing(run, rows, undo=undo)
     _note_result(run, result, why, undo=undo)
-    if run.journal_state.held and run.max_failures is not None and not reason_to_hold(run):
+    if run.hold.reason and run.max_failures is not None and not reason_to_hold(run):
         release_held(run)
     if then := note_on_then(run):
         print_note(then)

@@ -90,7 +90,7 @@ def _continue_same(run: Run, options: NewRunOptions) -> tuple[Run, Plan]:
     emit_note(
         "run-continued", f"Continuing {name} in {relative_path(run.directory.path)}", run=name
     )
-    if run.journal_state.held or options.max_failures != run.max_failures:
+    if run.hold.reason or options.max_failures != run.max_failures:
         record_failure_limit(run, options.max_failures)
     go_on_without_canary(run, options)
     return run, plan_waiting(run, NO_REQUEST)

@@ -20,7 +20,7 @@ def notes_on_blocked_slices(run: Run) -> tuple[Note, ...]:
 
     A limit that lets other slices of the run start is no reason for a note.
     """
-    if run.journal_state.held:
+    if run.hold.reason:
         return ()
     any_runs = State.RUNNING in run.statuses.state_counts()
     notes = [

@@ -98,7 +98,7 @@ def _note_interrupted(run: Run) -> None:
         emit_note("slices-stopped", message)
         return
     if run.submissions_in_flight():
-        waiting = "" if run.journal_state.held else waiting_message(run)
+        waiting = "" if run.hold.reason else waiting_message(run)
         which = "Slices in the queue" if waiting else "The slices"
         emit_note(
             "jobs-keep-running", f"{which} keep running without this window.", all=not waiting
@@ -202,7 +202,7 @@ class Progress:
         shown = [waiting] if run.journal_state.queue else []
         if held := note_on_throttle(run):
             shown.append(held)
-        for one in shown if not run.journal_state.held else ():
+        for one in shown if not run.hold.reason else ():
             if one.code not in self._mentioned:
                 self.end()
                 print_note(one)

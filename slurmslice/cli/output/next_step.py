@@ -33,7 +33,7 @@ def show_step(run: Run, options: FollowOptions, nothing: Callable[[Run], object]
     step = foresee_step(run, options)
     for found in step.notes:
         print_note(found)
-    if run.journal_state.held:
+    if run.hold.reason:
         return
     show_submissions(run, iter(step.submissions))
     _note_waiting(run, step.waiting, step.wait_reason)

@@ -194,10 +194,10 @@ def note_on_repairs(run: Run, to_continue: str) -> Note | None:
     due = [(_keys(run, one.rows), one) for one in repairs.due]
     left = [(_keys(run, one.rows), one) for one in repairs.left]
     lines = [f"Repair ({policy}):"]
-    held = "not now, because the run is held: " if run.journal_state.held else ""
+    held = "not now, because the run is held: " if run.hold.reason else ""
     lines += (f"  {keys} ({_cause(one.cause)}): {held}{_again(one)}" for keys, one in due)
     lines += (f"  {keys} ({one.cause}): left, {one.reason}" for keys, one in left)
-    if due and to_continue and not (run.journal_state.held or run.has_steward):
+    if due and to_continue and not (run.hold.reason or run.has_steward):
         lines.append(f"To make the repairs: {to_continue}.")
     may_raise = not policy.attempts_of_site
     if may_raise and any(one.reason == policy.limit_reason for one in repairs.left):
@@ -240,8 +240,8 @@ def note_on_continuations(run: Run) -> Note | None:
     """Return a note on the slices that continued from their checkpoints; None for none."""
     state = run.journal_state
     numbers = {
-        row: count_continuations(state.repairs_of(row))
-        for row in {**state.repairs, **state.repairs_queued}
+        row: count_continuations(state.repairs.of(row))
+        for row in {**state.repairs.begun, **state.repairs.queued}
     }
     most = max(numbers.values(), default=0)
     if not most:

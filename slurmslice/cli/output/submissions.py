@@ -234,18 +234,18 @@ def _finish(run: Run, outcome: SubmitOutcome) -> int:
         return 0 if code == NOT_FINISHED else code  # the submitted slices have ended; others wait
     if not (outcome.accepted or run.submissions_in_flight()):
         note_waiting(run, outcome)  # nothing is there to follow
-        return HELD if run.journal_state.held else 0
+        return HELD if run.hold.reason else 0
     if run.engine.runs_in_process and outcome.accepted:
         emit_note("other-process-works", "The `slurmslice run` in the other process runs them.")
     note_how_to_return(run)
     see_to_steward(run)
     note_waiting(run, outcome)
-    return HELD if run.journal_state.held and not outcome.accepted else 0
+    return HELD if run.hold.reason and not outcome.accepted else 0
 
 
 def note_waiting(run: Run, outcome: SubmitOutcome) -> None:
     """Print the number of waiting slices, the reason, and the command that submits them."""
-    if run.journal_state.held:
+    if run.hold.reason:
         again = [row for row in run.journal_state.queue if run.journal_state.attempts[row]]
         if again:
             message = (
@@ -269,7 +269,7 @@ def show_plan(run: Run, plan: Plan, nothing: Callable[[Run], int]) -> int:
     """
     for found in plan.notes:
         print_note(found)
-    if run.journal_state.held:
+    if run.hold.reason:
         return HELD
     return 0 if show_submissions(run, plan.submissions(run)) else nothing(run)
 

@@ -77,7 +77,7 @@ def notes_on_silence(polled: PollResult) -> Iterator[Note]:
 
 def _waiting_beside_running(run: Run) -> str:
     """Return the message on queued slices while others are in flight; empty if there are none."""
-    if run.journal_state.held or run.has_steward:
+    if run.hold.reason or run.has_steward:
         return ""
     if not (run.journal_state.queue and run.submissions_in_flight()):
         return ""
@@ -120,7 +120,7 @@ def _commands_to_continue(run: Run) -> str:
 def next_commands(run: Run) -> str:
     """Return the commands to type next; empty if there is nothing to do."""
     failed = sorted({run.statuses.state(row) for row in run.failed_rows}, key=list(State).index)
-    if run.journal_state.held:
+    if run.hold.reason:
         return _after_hold(run, bool(failed))
     if failed:
         return _after_failures(run, failed)
@@ -136,10 +136,10 @@ def _cancelled(run: Run) -> list[int]:
 
 def _after_hold(run: Run, any_failed: bool) -> str:
     name = quote(run.record.name)
-    if run.journal_state.probe:
-        keys = key_ranges([run.table.keys[row] for row in run.journal_state.probe])
+    if run.hold.probe:
+        keys = key_ranges([run.table.keys[row] for row in run.hold.probe])
         return (
-            f"The rest is {run.journal_state.held}.\n"
+            f"The rest is {run.hold.reason}.\n"
             f"These slices are tried first: {keys}. If they are done, it goes on: "
             f"{_commands_to_continue(run)}\n"
             f"To go on at once: slurmslice run {name} --max-failures none"
@@ -153,14 +153,14 @@ def _after_hold(run: Run, any_failed: bool) -> str:
     why = f"See why:       {look}\n" if look else ""
     directory = _place_to_repair(run)
     where = f"Repair:        {directory}\n" if directory else ""
-    if run.journal_state.rest_cancelled:
+    if run.hold.rest_cancelled:
         again = f"slurmslice resubmit {name} --state FAIL,CANCELLED --max-failures none"
-        return f"The rest was {run.journal_state.held}.\n{why}{where}To go on anyway: {again}"
+        return f"The rest was {run.hold.reason}.\n{why}{where}To go on anyway: {again}"
     line = f"slurmslice resubmit {name} --max-failures none"
     what = "All further attempts are" if run.finished else "The rest is"
     repaired = f"Then:          {line}\n" if any_failed else ""
     return (
-        f"{what} {run.journal_state.held}.\n{why}{where}{repaired}"
+        f"{what} {run.hold.reason}.\n{why}{where}{repaired}"
         f"To go on anyway: slurmslice run {name} --max-failures none"
     )
 
@@ -257,9 +257,9 @@ def run_exit_code(run: Run) -> int:
     failed.
     """
     slices_over = slices_are_over(run)
-    if run.journal_state.probe:
+    if run.hold.probe:
         return NOT_FINISHED
-    if run.journal_state.held and (run.journal_state.rest_cancelled or not slices_over):
+    if run.hold.reason and (run.hold.rest_cancelled or not slices_over):
         return HELD
     if not slices_over:
         return HELD if stop_reason(run) else NOT_FINISHED

@@ -81,7 +81,7 @@ def _slice_cells(
 
 def _repaired(run: Run, row: int, lives: SliceLives) -> str:
     """Return the ladder of a repaired slice, and the number of its continuations."""
-    history = run.journal_state.repairs_of(row)
+    history = run.journal_state.repairs.of(row)
     repaired = f"; {lives.ladder(row)}" if history else ""
     number = count_continuations(history)
     return f"{repaired}; continued {number} of {run.max_continues}" if number else repaired

@@ -219,7 +219,7 @@ def test_a_held_run_waits_for_its_result(
     poll(run)
     trip_circuit_breaker(run)
     assert run.statuses.state(20) is state
-    assert run.journal_state.held
+    assert run.hold.reason
     assert not is_done(run, FollowOptions())
     seen: list[State] = []
 

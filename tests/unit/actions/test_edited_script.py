@@ -14,6 +14,7 @@ from slurmslice.actions.submit import choose_waiting, submit
 from slurmslice.actions.submit_queued import submit_queued
 from slurmslice.errors import NoAnswerError
 from slurmslice.policy.circuit_breaker import FEWEST_FAILURES
+from slurmslice.run.hold import Hold
 from slurmslice.run.run import Run
 from slurmslice.sbatch.resource_request import ResourceRequest
 from slurmslice.spec.packing import Packing
@@ -40,7 +41,7 @@ def held(new_run: NewRun, engine: FakeEngine) -> Run:
         engine.end("100", index, State.FAILED)
     poll(run)
     follow_step(run, FollowOptions())
-    assert run.journal_state.held
+    assert run.hold.reason
     return run
 
 
@@ -105,7 +106,7 @@ def test_slices_stay_held_if_slurm_does_not_answer(
         patch.setattr(engine, "cancel", silent)
         with pytest.raises(NoAnswerError):
             release(held)
-    assert held.journal_state.held
+    assert held.journal_state.hold.reason
     assert engine.released == []
     assert release(held).to_resubmit == HELD
 
@@ -136,7 +137,7 @@ def test_a_pack_that_has_begun_is_left_alone(
     places = run.journal_state.submissions[1].places
     begun, not_begun = ([row for row in places if places[row][0] == index] for index in (4, 5))
     assert [run.statuses.state(row) for row in begun] == [State.RUNNING, *[State.PENDING] * 3]
-    run.journal_state.held = "held: all have failed"
+    run.journal_state.hold = Hold("held: all have failed")
     edit(run)
     assert release(run).to_resubmit == tuple(not_begun)
     assert engine.cancelled == [("100", (5,))]

@@ -287,14 +287,14 @@ def test_the_breaker_holds_the_rest(new_run: NewRun, engine: FakeEngine, state: 
     follow_step(run, FollowOptions())
     assert engine.held == ["100"]
     assert len(engine.jobs) == 1
-    assert str(FEWEST_FAILURES) in run.journal_state.held
+    assert str(FEWEST_FAILURES) in run.hold.reason
     follow(run, FollowOptions(), lambda *_: None)  # it ends
     release(run)
     assert engine.released == ["100"]
     engine.end_all()
     poll(run)
     trip_circuit_breaker(run)
-    assert not run.journal_state.held
+    assert not run.hold.reason
     assert states(run)[State.COMPLETED] == 80
 
 
@@ -322,7 +322,7 @@ def test_the_breaker_stops_attempts_too(new_run: NewRun, engine: FakeEngine) -> 
     outcome = follow_step(run, FollowOptions())
     assert not outcome.accepted
     assert len(engine.jobs) == 1
-    assert run.journal_state.held
+    assert run.hold.reason
     assert run.statuses.state_counts() == {State.FAILED: 50}
     assert is_done(run, FollowOptions())
 
@@ -335,7 +335,7 @@ def test_failures_before_a_resubmission_count(
     record_policy(run, max_attempts=9)
     follow_step(run, FollowOptions())
     attempts = 0
-    while not run.journal_state.held:
+    while not run.hold.reason:
         assert attempts < 2 * FEWEST_FAILURES
         clock.now += 100
         for job in engine.jobs:
@@ -350,7 +350,7 @@ def test_failures_before_a_resubmission_count(
     clock.now += 1
     run = Run(run.directory, engine, clock)
     trip_circuit_breaker(run)
-    assert not run.journal_state.held
+    assert not run.hold.reason
 
 
 def test_follow_continues_over_arrays_and_limits(

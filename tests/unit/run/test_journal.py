@@ -246,7 +246,7 @@ def test_repairs_are_counted_from_a_persons_submission() -> None:
         state = replay_events(
             [intent(1, "0-1"), Submitted(1, "100", None, "sbatch", 1.0), *events], 2
         )
-        return state.repairs_of(0)
+        return state.repairs.of(0)
 
     oom, node = Queued("0", of({"mem": "8G"}), 2.0, "oom"), Queued("0", of({}), 5.0, "node")
     sent = intent(2, "0", changes=of({"mem": "8G"}))
