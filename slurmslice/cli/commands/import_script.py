@@ -17,7 +17,7 @@ from slurmslice.cli.options.command_words import WordsCommand
 from slurmslice.cli.options.common import dry_run_option
 from slurmslice.cli.options.new_run_inputs import NewRunOptions
 from slurmslice.cli.options.new_run_options import EPILOG, new_run_options
-from slurmslice.cli.options.sbatch_options import mark_optional_values
+from slurmslice.cli.options.sbatch_options import cluster_options, mark_optional_values
 from slurmslice.cli.output.console import emit_note, print_note, printable_line
 from slurmslice.errors import BadInputError
 from slurmslice.slices.sources.registry import FORMS
@@ -90,6 +90,7 @@ class ImportCommand(WordsCommand):
         typed = typed[:-1] if typed[-1:] == ["--"] else typed
         found = _read(rest[0], tuple(rest[1:]))
         names = set(_typed_names(given, order))
+        _check_options(ctx, found, names)
         words = [*_at_home(found, given), *found.script.words(names), *typed]
         ctx.meta["imported"] = found
         if "array" not in {*names, *dict(found.script.options)}:
@@ -140,6 +141,25 @@ def _read(path: str, arguments: tuple[str, ...]) -> _Import:
     binary = not data.startswith(b"#!") or b"\0" in data
     text = "" if binary else unix_text(data, path).decode("utf-8", "surrogateescape")
     return _Import(os.path.abspath(path), data, read_imported_script(path, text), arguments)
+
+
+def _check_options(ctx: click.Context, found: _Import, typed: set[str]) -> None:
+    """Refuse an option that the cluster's sbatch does not list, as far as sbatch answers.
+
+    Raises:
+        BadInputError: sbatch would refuse the script.
+    """
+    known = {*typed, *sbatch.known_options()}
+    foreign = [name for name in dict(found.script.options) if name not in known]
+    listed = cluster_options(ctx) if foreign else {}
+    for name in foreign:
+        if listed and name not in listed:
+            raise BadInputError(
+                f"{found.path} has --{name}, which is no option of sbatch here.",
+                "Correct or remove its #SBATCH line.",
+                code="unknown-option",
+                option=name,
+            )
 
 
 def _at_home(found: _Import, given: dict[str, object]) -> list[str]:
