@@ -6,11 +6,11 @@ or moved must not change the slice of another line.
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
-from collections.abc import Sequence
+from collections import Counter, defaultdict, deque
+from collections.abc import Iterable, Sequence
 
 from slurmslice.errors import BadInputError
-from slurmslice.slices.slice_table import SliceTable
+from slurmslice.slices.slice_table import SliceTable, checked_table
 from slurmslice.slices.table_difference import TableDifference, Values, in_order
 
 
@@ -26,20 +26,64 @@ def match_lines(old: SliceTable, new: SliceTable) -> TableDifference:
     """
     before = [old.column_values(row) for row in range(len(old))]
     now, numbers = list(in_order(old, new)), list(new.keys)
-    matched = _match_equal(before, now)
-    gaps_before, gaps_now = _gaps_of_rows(before, matched), _gaps_of_lines(now, matched)
-    changed, added, gone = dict[int, Values](), list[int](), 0
+    pairs = _pair(before, now, numbers)
+    changed = {row: now[line] for line, row in pairs.items() if now[line] != before[row]}
+    added = [line for line in range(len(now)) if line not in pairs]
+    keys = _free_keys(old.keys, [numbers[line] for line in added])
+    values = (now[line] for line in added)
+    return TableDifference(dict(zip(keys, values, strict=True)), changed, len(before) - len(pairs))
+
+
+def renumber_lines(old: SliceTable, new: SliceTable) -> SliceTable:
+    """Return a table of lines and parameters in which each line has the number that it had once.
+
+    Its keys are ``NUMBER,PARAMETERS``. Lines are compared in one combination of parameters that
+    both tables have: there they differ only in their own columns.
+
+    Raises:
+        BadInputError: as ``match_lines``, or no combination is in both tables.
+    """
+    parts_before, parts_now = _key_parts(old), _key_parts(new)
+    shared = Counter(part for _, part in parts_before)
+    known = {part for _, part in parts_now}
+    common = max((part for part in shared if part in known), key=shared.__getitem__, default=None)
+    if common is None:
+        raise _nothing_shared()
+    rows = [row for row, (_, part) in enumerate(parts_before) if part == common]
+    lines = [line for line, (_, part) in enumerate(parts_now) if part == common]
+    values, numbers = list(in_order(old, new)), [parts_now[line][0] for line in lines]
+    before, now = [old.column_values(row) for row in rows], [values[line] for line in lines]
+    pairs = _pair(before, now, numbers)
+    final = {numbers[line]: parts_before[rows[row]][0] for line, row in pairs.items()}
+    added = [number for number in numbers if number not in final]
+    final |= zip(added, _free_keys([one for one, _ in parts_before], added), strict=True)
+    keys = [f"{final[number]},{part}" for number, part in parts_now]
+    columns = {name: list(new.values(name)) for name in new.columns}
+    return checked_table(keys, "the new slices", columns)
+
+
+def _key_parts(table: SliceTable) -> list[tuple[str, str]]:
+    """Return the number of the line and the parameters in each key."""
+    return [(number, part) for number, _, part in (key.partition(",") for key in table.keys)]
+
+
+def _pair(
+    before: Sequence[Values], now: Sequence[Values], numbers: Sequence[str]
+) -> dict[int, int]:
+    """Return the row of each line that is equal or was changed; new lines have none.
+
+    Raises:
+        BadInputError: it is not clear which line is whose (``ambiguous-lines``).
+    """
+    pairs = _match_equal(before, now)
+    gaps_before, gaps_now = _gaps_of_rows(before, pairs), _gaps_of_lines(now, pairs)
     for place, lines in gaps_now.items():
-        rows = gaps_before.pop(place, [])
+        rows = gaps_before.get(place, [])
         at_end = lines[-1] == len(now) - 1 and len(lines) > len(rows)
         if rows and len(rows) != len(lines) and not at_end:
             raise _ambiguous(numbers, lines, len(rows))
-        changed.update((row, now[line]) for row, line in zip(rows, lines, strict=False))
-        added += lines[len(rows) :]
-    gone = sum(map(len, gaps_before.values()))
-    keys = _free_keys(old, [numbers[line] for line in sorted(added)])
-    values = (now[line] for line in sorted(added))
-    return TableDifference(dict(zip(keys, values, strict=True)), changed, gone)
+        pairs.update(zip(lines, rows, strict=False))
+    return pairs
 
 
 def _match_equal(before: Sequence[Values], now: Sequence[Values]) -> dict[int, int]:
@@ -74,9 +118,9 @@ def _gaps_of_lines(now: Sequence[Values], matched: dict[int, int]) -> dict[int, 
     return gaps
 
 
-def _free_keys(old: SliceTable, numbers: Sequence[str]) -> list[str]:
+def _free_keys(old: Iterable[str], numbers: Sequence[str]) -> list[str]:
     """Return keys of new lines: their numbers if they are above all others, else the next free."""
-    highest, keys = max(map(int, old.keys), default=0), list[str]()
+    highest, keys = max(map(int, old), default=0), list[str]()
     for number in map(int, numbers):
         highest = max(highest + 1, number)
         keys.append(str(highest))
@@ -93,4 +137,15 @@ def _ambiguous(numbers: Sequence[str], lines: Sequence[int], rows: int) -> BadIn
         code="ambiguous-lines",
         first=first,
         last=last,
+    )
+
+
+def _nothing_shared() -> BadInputError:
+    return BadInputError(
+        "Not one combination of --grid and --zip is in the run: it is not clear which row of the "
+        "table is whose.",
+        "Give at least one of the run's combinations too; or make another run with another --name.",
+        code="ambiguous-lines",
+        first="",
+        last="",
     )

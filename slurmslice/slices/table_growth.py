@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from slurmslice.errors import BadInputError
 from slurmslice.slices.keys import are_all_canonical
 from slurmslice.slices.log_names import LogNames
-from slurmslice.slices.match_lines import match_lines
+from slurmslice.slices.match_lines import match_lines, renumber_lines
 from slurmslice.slices.slice_table import SliceTable, check_slice_count
 from slurmslice.slices.table_difference import TableDifference, Values, in_order
 from slurmslice.system.escaping import format_row, slice_table_header
@@ -25,8 +25,10 @@ def compare_tables(old: SliceTable, new: SliceTable, *, by_place: bool) -> Table
         BadInputError: the columns differ (``other-columns``).
     """
     _check_columns(old, new)
-    if by_place:
+    if by_place and all(key.isdecimal() for key in old.keys[:1]):
         return match_lines(old, new)
+    if by_place:
+        new = renumber_lines(old, new)
     added, changed, found = dict[str, Values](), dict[int, Values](), 0
     for key, values in zip(new.keys, in_order(old, new), strict=True):
         row = old.row_of(key)

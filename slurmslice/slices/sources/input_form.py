@@ -66,7 +66,8 @@ class FormSlices:
 
 def is_by_place(form: str) -> bool:
     """Tell if the keys of a form (``FormSlices.form``) are only the places of lines."""
-    return form in {"--job-file", "--table"}
+    words = form.split()
+    return bool({"--job-file", "--table"} & {*words}) and "--key" not in words
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,3 +107,35 @@ def test_no_matched_line_changes_its_key(before: list[str], now: list[str]) -> N
     for row, text in enumerate(before):
         assert after[row] == text or before.count(text) > now.count(text)
     assert all(after.count(text) >= now.count(text) for text in now)
+
+
+def product_of(*rows: str, seeds: str = "12") -> SliceTable:
+    """Return the slices of a table without ``--key`` beside a grid."""
+    keys = [f"{at},s={seed}" for at in range(len(rows)) for seed in seeds]
+    return SliceTable(keys, {"x": [row for row in rows for _ in seeds], "s": [*seeds] * len(rows)})
+
+
+@pytest.mark.parametrize(
+    ("new", "added", "changed"),
+    [
+        (product_of("a", "n", "b", "c"), {"3,s=1": "n", "3,s=2": "n"}, {}),
+        (product_of("a", "B", "c"), {}, {2: "B", 3: "B"}),
+        (product_of("c", "a"), {}, {}),
+        (product_of("n", "a", "b", "c", seeds="23"), {
+            "3,s=2": "n", "3,s=3": "n", "0,s=3": "a", "1,s=3": "b", "2,s=3": "c",
+        }, {}),
+    ],
+)  # fmt: skip
+def test_rows_without_a_key_beside_a_grid_are_matched_by_content(
+    new: SliceTable, added: dict[str, str], changed: dict[int, str]
+) -> None:
+    """An inserted row shifts no result; a new value of the grid belongs to the right row."""
+    found = compare_tables(product_of("a", "b", "c"), new, by_place=True)
+    assert {key: values[0] for key, values in found.added.items()} == added
+    assert {row: values[0] for row, values in found.changed.items()} == changed
+
+
+def test_a_grid_that_shares_no_value_is_refused() -> None:
+    """Nobody knows then which row of the table is whose."""
+    with raises_error(BadInputError, "ambiguous-lines"):
+        compare_tables(product_of("a", "b"), product_of("b", "a", seeds="34"), by_place=True)
