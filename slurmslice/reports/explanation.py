@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from slurmslice.errors import NotAFileError
+from slurmslice.errors import DamagedRunError, NotAFileError
 from slurmslice.plan.repairs import find_repairs
 from slurmslice.reports.raw_evidence import RawEvidence, ask_sources
 from slurmslice.reports.slice_life import SliceAttempt, SliceLives, ladder_text
 from slurmslice.reports.slice_requests import SliceRequests
 from slurmslice.run.run import Run
 from slurmslice.run.slice_logs import SliceLog
+from slurmslice.slices.slice_table import SliceTable
 from slurmslice.spec.command import slice_command_line
 from slurmslice.status.observation import FACT_NAMES
 from slurmslice.status.states import State
@@ -51,6 +52,7 @@ class Explanation:
         values: its columns in the slice table.
         command: its command as a line for the shell.
         attempts: all its attempts, the oldest first.
+        old_values: for each attempt, the values of columns that were corrected since.
         evidence: what the sources say of the newest one; None before the first.
         log: the end of its log; None if there is none.
         slurm_lines: the last lines of Slurm's own programs in the log of its array task.
@@ -65,6 +67,7 @@ class Explanation:
     values: dict[str, str]
     command: str
     attempts: tuple[SliceAttempt, ...]
+    old_values: tuple[dict[str, str], ...]
     evidence: RawEvidence | None
     log: LogEnd | None
     slurm_lines: tuple[str, ...]
@@ -86,7 +89,10 @@ class Explanation:
             "columns": self.values,
             "command": self.command,
             "ladder": self.ladder,
-            "attempts": [_attempt_record(one) for one in self.attempts],
+            "attempts": [
+                {**_attempt_record(one), "columns": {**self.values, **old}}
+                for one, old in zip(self.attempts, self.old_values, strict=True)
+            ],
             "evidence": evidence and {
                 "accounting": evidence.accounting,
                 "queue": evidence.queue,
@@ -125,12 +131,31 @@ def explain_slice(run: Run, row: int) -> Explanation:
         values=columns,
         command=slice_command_line(run.record.command, run.table.keys[row], columns),
         attempts=attempts,
+        old_values=tuple(_old_values(run, one.submission.number, row) for one in attempts),
         evidence=ask_sources(run, newest, row) if newest else None,
         log=_end_of_log(log) if log else None,
         slurm_lines=_slurm_lines(log) if log else (),
         repair=_repair(run, row),
         next=tuple(_commands(run, row)),
     )
+
+
+def _old_values(run: Run, number: int, row: int) -> dict[str, str]:
+    """Return the values of a slice in a submission, if they were corrected since then.
+
+    They are in the task table of the submission, which never changes.
+    """
+    if number > run.journal_state.changes.replaced.get(row, 0):
+        return {}
+    path = run.directory.task_table_path(number)
+    try:
+        table = SliceTable.read(files.read_file(path), str(path))
+    except (OSError, NotAFileError, DamagedRunError):
+        return {}
+    at = table.row_of(run.table.keys[row])
+    had = dict(zip(table.columns, table.column_values(at), strict=True)) if at is not None else {}
+    now = zip(run.table.columns, run.table.column_values(row), strict=True)
+    return {name: had[name] for name, value in now if had.get(name, value) != value}
 
 
 def _end_of_log(log: SliceLog) -> LogEnd | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from slurmslice.cli.output.console import print_line
 from slurmslice.cli.output.preview import relative_path
@@ -39,6 +39,9 @@ def print_explanation(run: Run, found: Explanation, *, first: bool) -> None:
     if found.attempts:
         print_line()
         print_table(_COLUMNS, (_cells(run, n, one) for n, one in enumerate(found.attempts, 1)))
+        for number, old in enumerate(found.old_values, 1):
+            if old:
+                print_line(f"Attempt {number} had {_pairs(old)}")
     for title, lines in _sections(found):
         print_line()
         print_line(title)
@@ -51,12 +54,16 @@ def _head(run: Run, found: Explanation) -> Iterator[str]:
     where = f"{run.record.engine} on {run.record.cluster or 'this machine'}"
     yield f"Run:      {run.record.name}, {where}, {relative_path(run.directory.path)}"
     if found.values:
-        yield "Columns:  " + "  ".join(f"{name}={value}" for name, value in found.values.items())
+        yield f"Columns:  {_pairs(found.values)}"
     yield f"Command:  {found.command}"
     if len(found.attempts) > 1:
         yield f"Ladder:   {found.ladder}"
     if found.repair:
         yield f"Repair:   {found.repair}"
+
+
+def _pairs(values: Mapping[str, str]) -> str:
+    return "  ".join(f"{name}={value}" for name, value in values.items())
 
 
 def _cells(run: Run, number: int, one: SliceAttempt) -> tuple[str, ...]:

@@ -97,6 +97,10 @@ def test_a_failed_slice_gets_the_new_values_next_time(typed: Typed, engine: Fake
     assert (len(engine.jobs), values(typed)["2"]) == (1, "B")
     typed("resubmit", "x")
     assert sent(engine)[1] == ["a", "B"]
+    (told,) = typed.json("explain", "x", "2")
+    assert [one["columns"]["job"] for one in told["attempts"]] == ["b", "B"]
+    assert "had job=b" in typed("explain", "x", "2")
+    assert "had" not in typed("explain", "x", "1")
 
 
 def test_a_run_that_was_only_made_is_corrected(typed: Typed, engine: FakeEngine) -> None:
