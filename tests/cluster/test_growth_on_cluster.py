@@ -54,6 +54,7 @@ def test_files_arrive_while_slices_run(site: Site, workplace: Path) -> None:
     assert made.returncode == 0, made.stderr
     begun(workplace, "in/a", "in/b", "in/c d")
     assert verb("extend", "x", *source).returncode == 5
+    assert "in/fresh" not in states(site, workplace)
     assert verb("extend", "x", "--glob", "in/*", "--key", "{name}").returncode == 2
     assert error_code(verb("extend", "x", "-a", "0-9").stderr) == "other-form"
     arrive(site, workplace, "e", "fresh")

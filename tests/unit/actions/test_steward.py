@@ -10,6 +10,7 @@ import pytest
 
 from slurmslice.actions import steward as stewards
 from slurmslice.actions.follow import record_policy
+from slurmslice.actions.open_run import open_run
 from slurmslice.actions.steward import ensure_steward, settle_doubt
 from slurmslice.actions.steward_round import do_round, submit_successor
 from slurmslice.engines.stewards import StewardOrder
@@ -20,6 +21,7 @@ from slurmslice.errors import (
     SubmissionUnknownError,
     SubmitLimitError,
 )
+from slurmslice.run.directory import RunDirectory
 from slurmslice.run.journal import Event
 from slurmslice.run.run import Run
 from slurmslice.run.steward_folder import StewardFolder
@@ -927,3 +929,31 @@ def test_a_run_directory_that_was_moved_is_told(
     assert f"moved from {former}," in typed("status", "y")
     former.symlink_to("y")
     assert "moved" not in typed("status", "y")
+
+
+@pytest.mark.parametrize("closing", [False, True])
+def test_a_steward_that_waited_for_more_slices_starts_again(
+    closing: bool, engine: FakeEngine, fakes: FakeStewards, typed: Typed
+) -> None:
+    """With new slices, and with the word that none will come; its options stay."""
+    work = typed.folder / "in"
+    work.mkdir()
+    (work / "a").touch()
+    source = ("--glob", "in/*")
+    then = ("--then", "echo x") if closing else ()  # else nothing is left to do
+    typed("run", "--open", *source, "--unattended", "--steward-sbatch", "-p serial", *then,
+          "--name", "x", "--", "cat", "{}")  # fmt: skip
+    run = open_run(RunDirectory(typed.folder / "runs" / "x"))
+    engine.end_all()
+    ended = do_round(run, token_of(fakes.orders["900"]), "900").ended
+    assert ended
+    fakes.reports.pop("900")
+    (work / "b").touch()
+    typed("extend", "x", *(("--close",) if closing else source))
+    assert typed.code == 0
+    assert len(engine.jobs) == (1 if closing else 2)
+    first, second = recorded(run, StewardIntent)
+    assert isinstance(first, StewardIntent)
+    assert isinstance(second, StewardIntent)
+    assert (first.options["partition"], second.options) == ("serial", first.options)
+    assert typed.noted("steward-submitted")
