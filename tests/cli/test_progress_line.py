@@ -65,6 +65,6 @@ def test_run_uses_the_width_of_the_terminal(
     progress._terminal = True
     progress(new_run(), PollResult(), SubmitOutcome(wait_reason="the queue is full " * 20))
     said = click.unstyle(capsys.readouterr().err)
-    line = said.replace("\r", "").replace("\x1b[K", "")
-    assert len(line) < width
-    assert "10 WAITING" in line
+    lines = said.replace("\r", "").replace("\x1b[J", "").splitlines()
+    assert max(map(len, lines)) < width
+    assert "10 WAITING" in lines[0]

@@ -238,7 +238,7 @@ def test_the_progress_line_on_a_terminal(
         SubmitOutcome(wait_reason=shown),
     )
     progress.end()
-    said = capsys.readouterr().err.replace("\r\x1b[K", "").replace("\x1b[0m", "")
+    said = capsys.readouterr().err.replace("\r\x1b[J", "").replace("\x1b[0m", "")
     assert not acted_on(re.sub("\x1b\\[[0-9]+m", "", said))
     assert shown[:27] in said
 

@@ -1,11 +1,10 @@
-"""Following a run: one changing line on a terminal, else plain lines."""
+"""Following a run: a block of lines that changes on a terminal, else plain lines."""
 
 from __future__ import annotations
 
 import contextlib
 import shutil
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterator
 
@@ -20,9 +19,10 @@ from slurmslice.cli.output.console import (
     emit_note,
     print_note,
     printable_line,
-    use_colors,
 )
 from slurmslice.cli.output.end_notice import tell_end
+from slurmslice.cli.output.live_block import LiveBlock, is_repaintable
+from slurmslice.cli.output.live_view import LiveView
 from slurmslice.cli.output.preview import note_how_to_return, print_accepted
 from slurmslice.cli.output.progress_line import progress_line
 from slurmslice.cli.output.summary import (
@@ -144,10 +144,11 @@ def _interrupt_on_signals(progress: Progress) -> Iterator[None]:
 
 
 class Progress:
-    """The display after each poll: one repainted line on a terminal, else a line every 30 s."""
+    """The display after each poll: a repainted block on a terminal, else a line every 30 s."""
 
     def __init__(self) -> None:
-        self._terminal = sys.stderr.isatty()
+        self._terminal = is_repaintable()
+        self._block, self._view = LiveBlock(), LiveView()
         self._last_line_at = -PLAIN_LINE_EVERY_S  # print the first line at once
         self._line = ""
         self._silences: tuple[str, ...] = ()
@@ -184,17 +185,17 @@ class Progress:
             if outcome.wait_reason and not outcome.error
             else ""
         )
-        room = shutil.get_terminal_size().columns - 1 if self._terminal else None
-        remark = printable_line(pending_reason(run) + why)
-        line = progress_line(run.statuses.state_counts(), remark, room)
+        remark, counts = printable_line(pending_reason(run) + why), run.statuses.state_counts()
         if self._terminal:
-            self._paint(line)
-        elif line == self._line or time.monotonic() - self._last_line_at < PLAIN_LINE_EVERY_S:
+            room = shutil.get_terminal_size().columns - 1
+            self._block.paint([progress_line(counts, remark, room), *self._view.lines(run, room)])
             return
-        else:
-            self._last_line_at = time.monotonic()
-            emit_note("progress", click.unstyle(line))
-        self._line = line
+        line = progress_line(counts, remark)
+        if line == self._line or time.monotonic() - self._last_line_at < PLAIN_LINE_EVERY_S:
+            return
+        self._line, self._last_line_at = line, time.monotonic()
+        pace = self._view.pace_text(run)
+        emit_note("progress", f"{click.unstyle(line)}{'; ' if pace else ''}{pace}")
 
     def show_watched(self, run: Run, polled: PollResult) -> None:
         """Show a poll of ``watch``. Mention queued slices and held arrays once."""
@@ -209,14 +210,9 @@ class Progress:
         self._mentioned = {one.code for one in shown}
         self(run, polled, SubmitOutcome())
 
-    def _paint(self, line: str) -> None:
-        click.echo(f"\r\x1b[K{line}", nl=False, err=True, color=use_colors(True))
-
     def end(self) -> None:
-        """End the repainted line, so that the next text starts on a new line."""
-        if self._terminal and self._line:
-            click.echo("", err=True)
-            self._line = ""
+        """End the repainted block, so that the next text starts on a new line."""
+        self._block.end()
 
 
 def pending_reason(run: Run) -> str:

@@ -29,21 +29,22 @@ def progress_line(states: Mapping[State, int], why: str = "", room: int | None =
     if room is None:
         return lines[0] + why
     for line in lines:
-        if _width(line + why) <= room:
+        if line_width(line + why) <= room:
             return line + why
     for line in lines[1:]:
-        if (left := room - _width(line)) >= 0:
-            return line + (_cut(why, left) if left >= _LEAST_WHY else "")
-    return _cut(click.unstyle(_bar(states, 0) + _summed_counts(states)), room)
+        if (left := room - line_width(line)) >= 0:
+            return line + (cut_line(why, left) if left >= _LEAST_WHY else "")
+    return cut_line(click.unstyle(_bar(states, 0) + _summed_counts(states)), room)
 
 
 def _bar(states: Mapping[State, int], width: int) -> str:
-    """Return the bar (done, ended otherwise, begun) and the number of ended slices."""
+    """Return the bar (ended otherwise, done, begun) and the number of ended slices."""
     total = sum(states.values())
     done, begun = states.get(State.COMPLETED, 0), sum(states.get(s, 0) for s in BEGUN_STATES)
     ended = sum(n for state, n in states.items() if state.final)
-    cells = [round(width * n / total) for n in (done, ended, ended + begun)]
-    bar = "█" * cells[0] + "x" * (cells[1] - cells[0]) + "▒" * (cells[2] - cells[1])
+    cells = [round(width * n / total) for n in (ended - done, ended, ended + begun)]
+    cells[0] = max(cells[0], min(ended - done, cells[1], 1))  # a single failure is seen too
+    bar = "x" * cells[0] + "█" * (cells[1] - cells[0]) + "▒" * (cells[2] - cells[1])
     return f"{bar:·<{width}} {ended}/{total} ended: ".lstrip()
 
 
@@ -63,14 +64,15 @@ def _summed_counts(states: Mapping[State, int]) -> str:
     return ", ".join([*([f"{failed} failed"] if failed else []), *filter(None, [_counts(others)])])
 
 
-def _cut(text: str, room: int) -> str:
+def cut_line(text: str, room: int) -> str:
     """Cut a text without colours to this width; a cut text ends in an ellipsis."""
     from rich.cells import set_cell_size
 
-    return text if _width(text) <= room else f"{set_cell_size(text, room - 1)}…"
+    return text if line_width(text) <= room else f"{set_cell_size(text, room - 1)}…"
 
 
-def _width(line: str) -> int:
+def line_width(line: str) -> int:
+    """Return the number of cells that a line takes on a terminal, without its colours."""
     from rich.cells import cell_len
 
     return cell_len(click.unstyle(line))
