@@ -32,6 +32,7 @@ VERBS = {
     "failures": "Group the failed slices by their error.",
     "explain": "Tell the life of a slice, and why it is in its state.",
     "efficiency": "Compare what slices used with their requests, and advise on the next ones.",
+    "report": "Write a run as one HTML file to read and show, or as CSV.",
     "gather": "Join the logs or result files of slices that are done.",
     "export": "Write a run as files that can be read without slurmslice.",
     "runs": "List the runs here.",

@@ -50,6 +50,12 @@ class FailureGroup:
     line: str
     next: tuple[tuple[str, ...], ...]
 
+    @property
+    def title(self) -> str:
+        """The cause, and how its slices ended if the cause does not say so."""
+        end = self.end.removeprefix(self.cause.replace(":", " ")).removeprefix(", ")
+        return f"{self.cause} ({end})" if end else self.cause
+
     def record(self, run: Run) -> dict[str, object]:
         """Return it as a plain record, for ``--json``."""
         return {

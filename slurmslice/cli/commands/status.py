@@ -17,7 +17,7 @@ from slurmslice.cli.options.common import (
     run_and_keys_argument,
     state_option,
 )
-from slurmslice.cli.output.console import emit_note, print_line, print_note
+from slurmslice.cli.output.console import emit_note, print_line, print_note, write_data
 from slurmslice.cli.output.preview import relative_path
 from slurmslice.cli.output.summary import notes_on_silence, print_summary, run_exit_code
 from slurmslice.cli.output.tables import print_slices_table
@@ -30,12 +30,14 @@ from slurmslice.run.run import Run
 @run_and_keys_argument
 @click.option("--slices", "per_slice", is_flag=True, help="Show one line per slice.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON: the run and its slices.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV: a row per slice.")
 @state_option
 @exit_code_option
 def command(
     words: tuple[str, ...],
     per_slice: bool,
     as_json: bool,
+    as_csv: bool,
     states: tuple[str, ...],
     set_exit_code: bool,
 ) -> int:
@@ -48,11 +50,15 @@ def command(
     look_at_other(run)
     among = range(len(run.table)) if named is None else named
     rows = [r for r in among if chosen is None or run.statuses[r].state in chosen]
-    is_summary = not (as_json or per_slice) and chosen is None and named is None
+    is_summary = not (as_json or as_csv or per_slice) and chosen is None and named is None
     if as_json:
         from slurmslice.reports.records import run_json
 
         print_line(run_json(run, rows))
+    elif as_csv:
+        from slurmslice.reports.slice_rows import slice_csv
+
+        write_data(slice_csv(run, rows))
     elif is_summary:
         _print_counts(run)
     else:

@@ -43,11 +43,8 @@ def print_failures(run: Run, groups: FailureGroups, *, every: bool) -> None:
 
 def group_lines(run: Run, group: FailureGroup) -> Iterator[str]:
     """Yield the lines for one group."""
-    known = group.cause.replace(":", " ")
-    end = group.end.removeprefix(known).removeprefix(", ")
-    how = f"{group.cause} ({end})" if end else group.cause
     keys = key_ranges(run.table.keys.of(group.rows))
-    yield f"{group.id}  {len(group.rows):>5}  {how}  {keys}"
+    yield f"{group.id}  {len(group.rows):>5}  {group.title}  {keys}"
     status = run.statuses[group.example]
     line = group.line or status.reason
     yield f"    {escape(run.table.keys[group.example])}: {shorten_text(line, _MOST_LINE)}"
