@@ -30,14 +30,7 @@ def command(run_name: str | None, html: str | None, as_csv: bool) -> int:
     The HTML file has the failures in groups, the use of time and memory, advice on the next
     request, and a table of all slices to search and sort. It opens on a cluster without a network.
     """
-    if (html is None) is not as_csv:
-        raise BadInputError(
-            "A report is written as HTML or as CSV.",
-            "Type slurmslice report RUN --html report.html, or slurmslice report RUN --csv",
-            code="option-needs-another" if html is None else "options-conflict",
-            option="html",
-            other="csv",
-        )
+    _check_form(html, as_csv=as_csv)
     if html is not None:
         _check_target(Path(html))
     run = open_run(find_run(run_name, changing=False))
@@ -54,6 +47,24 @@ def command(run_name: str | None, html: str | None, as_csv: bool) -> int:
         emit_note("no-source-answered", "No source answered: these are the states last seen.")
         return 3
     return 0
+
+
+def _check_form(html: str | None, *, as_csv: bool) -> None:
+    """Refuse both forms, and none.
+
+    Raises:
+        BadInputError: the number of forms is not one.
+    """
+    both = "slurmslice report RUN --html report.html, or slurmslice report RUN --csv"
+    if html is None and not as_csv:
+        raise BadInputError(
+            "The form of the report is missing.", f"Type {both}", code="missing-argument"
+        )
+    if html is not None and as_csv:
+        raise BadInputError(
+            "--html and --csv are two reports.", f"Type {both}", code="options-conflict",
+            option="html", other="csv",
+        )  # fmt: skip
 
 
 def _check_target(path: Path) -> None:
