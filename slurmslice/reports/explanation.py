@@ -20,7 +20,6 @@ from slurmslice.spec.command import slice_command_line
 from slurmslice.status.observation import FACT_NAMES
 from slurmslice.status.states import State
 from slurmslice.system import files
-from slurmslice.system.shell_quoting import quote
 
 _TAIL_BYTES = 64 * 1024
 _TAIL_LINES = 10
@@ -57,7 +56,7 @@ class Explanation:
         log: the end of its log; None if there is none.
         slurm_lines: the last lines of Slurm's own programs in the log of its array task.
         repair: what the policy does about its failure; empty if it has not failed.
-        next: the commands to type, the most useful first.
+        next: the commands to type, as words, the most useful first.
     """
 
     row: int
@@ -72,7 +71,7 @@ class Explanation:
     log: LogEnd | None
     slurm_lines: tuple[str, ...]
     repair: str
-    next: tuple[str, ...]
+    next: tuple[tuple[str, ...], ...]
 
     @property
     def ladder(self) -> str:
@@ -101,7 +100,7 @@ class Explanation:
             "log": self.log and {"path": str(self.log.path), "lines": list(self.log.lines)},
             "slurm_lines": list(self.slurm_lines),
             "repair": self.repair or None,
-            "next": list(self.next),
+            "next": [list(words) for words in self.next],
         }  # fmt: skip
 
 
@@ -200,16 +199,17 @@ def _repair(run: Run, row: int) -> str:
     return "left: the run has no repairs"
 
 
-def _commands(run: Run, row: int) -> Iterator[str]:
+def _commands(run: Run, row: int) -> Iterator[tuple[str, ...]]:
     """Yield the commands that help with a slice in this state."""
-    name, key = quote(run.record.name), quote(run.table.keys[row])
+    name, key = run.record.name, run.table.keys[row]
     state = run.statuses[row].state
     if run.statuses[row].submission:
-        yield f"slurmslice logs {name} --all -- {key}"
+        yield "slurmslice", "logs", name, "--all", "--", key
     if state.failed or state is State.CANCELLED:
-        raised = {State.OUT_OF_MEMORY: " --mem 2x", State.TIMEOUT: " --time 2x"}.get(state, "")
-        yield f"slurmslice resubmit {name} {key}{raised}"
+        raised = {State.OUT_OF_MEMORY: ("--mem", "2x"), State.TIMEOUT: ("--time", "2x")}
+        dashes = ("--",) if key.startswith("-") else ()
+        yield "slurmslice", "resubmit", name, *raised.get(state, ()), *dashes, key
         if run.acceptance_of(row):
-            yield f"slurmslice accept {name} --undo -- {key}"
+            yield "slurmslice", "accept", name, "--undo", "--", key
     elif state is State.WAITING:
-        yield f"slurmslice run {name}"
+        yield "slurmslice", "run", name

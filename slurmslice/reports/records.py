@@ -11,6 +11,7 @@ from slurmslice.plan.failure_causes import cause_of_row
 from slurmslice.plan.repairs import AttemptsLeft, repair_policy
 from slurmslice.plan.then_phase import is_over
 from slurmslice.reports.measured import elapsed_s
+from slurmslice.reports.next_steps import next_steps
 from slurmslice.reports.remaining_time import measure_pace
 from slurmslice.reports.slice_requests import SliceRequests
 from slurmslice.reports.steward import report_steward
@@ -38,7 +39,7 @@ def run_record(run: Run, rows: Collection[int] | None = None) -> Record:
     ``raised_requests`` has the requests of waiting slices that were raised, with the evidence.
     ``accepted`` is the number of slices that failed or were cancelled and that a person accepts;
     ``counts`` has them too. ``pace`` has an estimate of the time that is left, in seconds, with its
-    basis; None if there is none.
+    basis; None if there is none. ``next`` has the commands to type, as lists of words.
     """
     chosen = range(len(run.table)) if rows is None else rows
     requested, attempts_left = SliceRequests(run), AttemptsLeft(run)
@@ -63,6 +64,7 @@ def run_record(run: Run, rows: Collection[int] | None = None) -> Record:
         "counts": {str(state): number for state, number in run.statuses.state_counts().items()},
         "accepted": len(run.accepted_rows),
         "pace": measure_pace(run).record(),
+        "next": next_steps(run),
         "slices": [slice_record(run, row, requested, attempts_left) for row in chosen],
     }
 

@@ -206,3 +206,24 @@ def test_the_log_of_a_task_names_the_slices_of_its_slots(
         str(slot): f"k{slot}" for slot in range(slices)
     }
     assert f"slot={key[1:]} is {key}" in said
+
+
+@pytest.mark.parametrize(
+    ("text", "tail", "shown"),
+    [("a\nb\nc\n", "2", "b\nc\n"), ("a\nb\nc", "1", "c"), ("a\n", "9", "a\n"), ("\n\n", "1", "\n")],
+)
+def test_the_end_of_a_log(
+    text: str, tail: str, shown: str, new_run: NewRun, engine: FakeEngine, typed: Typed
+) -> None:
+    """``--tail`` prints the last lines of each log as they are; it cannot follow one."""
+    run = new_run("0-1")
+    submit(run, choose_waiting(None), {}, "submit")
+    for index in range(2):
+        started(run, 1, index, text)
+    engine.end_all()
+    typed("logs", "demo", "0", "--tail", tail)
+    assert (typed.code, typed.stdout) == (0, shown)
+    typed("logs", "demo", "0-1", "--tail", tail)
+    assert typed.stdout.count("==>") == 2
+    typed("logs", "demo", "0", "--tail", tail, "-f")
+    assert (typed.code, typed.error) == (2, "options-conflict")

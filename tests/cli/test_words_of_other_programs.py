@@ -24,7 +24,7 @@ DRY = ("run", "--dry-run", "-a", "0-3")
         ("--WallTime", "-t TIME"), ("-P", "--throttle"),
         ("--local", "--engine local"), ("--no-slurm", "--engine local"),
         ("--failed", "--state FAIL"), ("--only-failed", "--state FAIL"),
-        ("--tail", "logs RUN KEY -f"), ("--kill", "slurmslice cancel"),
+        ("--stream", "logs RUN KEY -f"), ("--kill", "slurmslice cancel"),
     ],
 )  # fmt: skip
 def test_an_option_of_another_program_has_a_meaning(option: str, ours: str) -> None:
@@ -54,7 +54,7 @@ def test_other_options_have_none(option: str) -> None:
         ("run --local -a 0-3 -- true", "--engine local"),
         ("logs demo --failed", "--state FAIL"),
         ("status demo --failures", "--state FAIL"),
-        ("logs demo 1 --tail", "slurmslice logs RUN KEY -f"),
+        ("status demo --stream", "slurmslice logs RUN KEY -f"),
         ("run demo --kill", "slurmslice cancel RUN"),
     ],
 )

@@ -34,6 +34,7 @@ from slurmslice.system.shell_quoting import quote
 @state_option
 @group_option
 @click.option("-f", "--follow", is_flag=True, help="Print new output until the slice has ended.")
+@click.option("--tail", metavar="N", type=click.IntRange(1), help="Print only the last N lines.")
 @click.option("--all", "every", is_flag=True, help="Show earlier starts too, in order.")
 @click.option("--task", is_flag=True, help="Show the log of the array task and of slurmstepd.")
 @click.option("--path", "only_path", is_flag=True, help="Print only the paths of the files.")
@@ -42,6 +43,7 @@ def command(
     states: tuple[str, ...],
     groups: tuple[str, ...],
     follow: bool,
+    tail: int | None,
     every: bool,
     task: bool,
     only_path: bool,
@@ -72,8 +74,16 @@ def command(
             code="one-slice-only",
             slices=len(rows),
         )
+    if follow and tail:
+        raise BadInputError(
+            "-f prints a log from its beginning, and --tail only its end.",
+            "Type one of them.",
+            code="options-conflict",
+            option="follow",
+            other="tail",
+        )
     several = len(rows) > 1 or (every and any(_earlier_starts(run, row) for row in rows))
-    request = LogRequest(task=task, only_path=only_path, follow=follow, headers=several)
+    request = LogRequest(task=task, only_path=only_path, follow=follow, headers=several, tail=tail)
     for row in rows:
         if (newest := newest_submission(run, row)) is None:
             _report_unsubmitted(run, row, alone=len(rows) == 1)

@@ -132,6 +132,7 @@ def _record(directory: RunDirectory) -> dict[str, object]:
     left = {state: number - accepted[state] for state, number in states.items()}
     return {
         "run": record.name,
+        "next": [["slurmslice", "status", record.name]],
         "directory": str(directory.path),
         "engine": record.engine,
         "cluster": record.cluster,

@@ -47,7 +47,7 @@ _MEANT: dict[str, tuple[str, str]] = {
     **dict.fromkeys(("local", "localonly", "here", "nocluster", "noslurm"), _LOCAL),
     **dict.fromkeys(("slurm", "cluster", "remote"), _CLUSTER),
     **dict.fromkeys(("failed", "failedonly", "onlyfailed", "failures", "errors", "fail"), _FAILED),
-    **dict.fromkeys(("tail", "stream", "followlog"), _FOLLOW),
+    **dict.fromkeys(("stream", "followlog"), _FOLLOW),
     **dict.fromkeys(("kill", "cancel", "stop", "abort"), _CANCEL),
     "queue": ("-p PARTITION", "the partition"),
     "colsep": ("--sep SEPARATOR", "the separator of a table's columns"),

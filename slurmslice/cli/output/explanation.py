@@ -13,6 +13,7 @@ from slurmslice.reports.measured import cpu_text, elapsed_text, memory_text, mib
 from slurmslice.reports.slice_life import SliceAttempt
 from slurmslice.run.run import Run
 from slurmslice.status.reconcile import SliceStatus
+from slurmslice.system.shell_quoting import quote_words
 
 _COLUMNS = (
     Column("ATTEMPT", right=True),
@@ -113,4 +114,4 @@ def _sections(found: Explanation) -> Iterator[tuple[str, Iterable[str]]]:
     if found.log:
         yield f"The end of its log ({relative_path(found.log.path)}):", found.log.lines
     if found.next:
-        yield "To type next:", found.next
+        yield "To type next:", [quote_words(words) for words in found.next]

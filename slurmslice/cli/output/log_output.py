@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -29,6 +30,7 @@ class LogRequest:
         task: the array task's log instead of the slice's.
         only_path: only the paths of the files.
         follow: new output until the slice has ended.
+        tail: only so many last lines of each log; None for all.
         headers: a header in the data names each slice, because there are several; otherwise a
             note on stderr names it.
     """
@@ -37,6 +39,7 @@ class LogRequest:
     only_path: bool
     follow: bool
     headers: bool
+    tail: int | None = None
 
 
 def show_log(
@@ -70,7 +73,7 @@ def show_log(
     if request.task:
         _show_task_log(run, row, submission, path, request, alone=alone)
         return
-    pieces = _read_log(run, row, submission, log, request.follow)
+    pieces = _last_lines(_read_log(run, row, submission, log, request.follow), request.tail)
     write_data(_with_line_end(pieces) if request.headers else pieces)
     if not log.has_output:
         explain_no_output(run, row, submission)
@@ -80,7 +83,7 @@ def _show_task_log(
     run: Run, row: int, submission: Submission, path: Path, request: LogRequest, *, alone: bool
 ) -> None:
     """Print the log of a slice's array task; if it has none, the lines of this machine's worker."""
-    pieces = _read_task_log(run, row, submission, path, request.follow)
+    pieces = _last_lines(_read_task_log(run, row, submission, path, request.follow), request.tail)
     if submission.intent.pack > 1 and not alone:
         _note_slots(run, row, submission)
     if alone:
@@ -123,6 +126,19 @@ def _explain_missing(run: Run, row: int, submission: Submission, request: LogReq
         _note_no_task_log(_task_log_path(run, row, submission))
     else:
         explain_no_output(run, row, submission)
+
+
+def _last_lines(pieces: Iterable[bytes], number: int | None) -> Iterable[bytes]:
+    """Return the last lines of a text, or all of it; no more than these are kept in memory."""
+    if number is None:
+        return pieces
+    lines, rest = deque[bytes](maxlen=number), b""
+    for piece in pieces:
+        *whole, rest = (rest + piece).split(b"\n")
+        lines.extend(one + b"\n" for one in whole)
+    if rest:
+        lines.append(rest)
+    return tuple(lines)
 
 
 def _with_line_end(pieces: Iterable[bytes]) -> Iterator[bytes]:

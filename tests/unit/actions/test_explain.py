@@ -50,9 +50,9 @@ def test_a_failure_that_stays_is_explained(repaired: Typed, engine: FakeEngine) 
     assert (found["state"], found["attempts"][0]["end"]) == ("FAILED", "exit:3")
     assert found["repair"].startswith("exit:3: left")
     assert "FAILED" in found["evidence"]["accounting"]
-    assert "slurmslice resubmit x 1" in found["next"]
+    assert ["slurmslice", "resubmit", "x", "1"] in found["next"]
     shown = repaired("explain", "x", "1")
-    told = (*found["next"], found["evidence"]["queue"], found["repair"])
+    told = (*map(" ".join, found["next"]), found["evidence"]["queue"], found["repair"])
     assert [text for text in told if text not in shown] == []
 
 
@@ -64,7 +64,7 @@ def test_slices_that_wait_and_that_run(typed: Typed, engine: FakeEngine) -> None
     assert [one["state"] for one in found] == ["WAITING"] * 2
     assert [one["attempts"] for one in found] == [[], []]
     assert found[0]["evidence"] is None
-    assert found[0]["next"] == ["slurmslice run x"]
+    assert found[0]["next"] == [["slurmslice", "run", "x"]]
     assert typed("explain", "x", "2").startswith("2: WAITING")
 
 
