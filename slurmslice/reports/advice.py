@@ -74,7 +74,7 @@ def _no_evidence(found: Evidence) -> str:
 
 def advise_memory(found: Evidence) -> Advice:
     """Advise on the memory of a slice; all figures are MiB."""
-    return _advise("mem", found, lambda mib: max(_LEAST_MIB, round_up_memory(math.ceil(mib))),
+    return _advise("mem", found, lambda mib: max(_LEAST_MIB, _memory_above(mib)),
                    lambda mib: format_memory(round(mib)), _memory_below)  # fmt: skip
 
 
@@ -132,8 +132,13 @@ def advise_cpus(found: Evidence, times_s: Sequence[float]) -> Advice:
     return Advice(option, str(wanted), f"{reason} as long")
 
 
+def _memory_above(mib: float) -> int:
+    """Return the next amount that people write; finer than a repair's step, which is a guess."""
+    return 50 * math.ceil(mib / 50) if mib <= 1000 else round_up_memory(math.ceil(mib))
+
+
 def _memory_below(mib: float) -> int:
-    step = 1024 if mib > 1024 else 100
+    step = 1024 if mib > 1024 else 50
     return step * (math.ceil(mib / step) - 1)
 
 

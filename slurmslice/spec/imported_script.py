@@ -33,6 +33,7 @@ _USUAL_OUTPUT = "slurm-%A_%a.out"
 """The name of sbatch for the output of an array task (sbatch(1), --output)."""
 _NAMES_ITS_LOG = re.compile(r"^(?!\s*#).*slurm-[^\n]*\.out", re.MULTILINE)
 _OWN_PATH = re.compile(r"\$\{?0\b|BASH_SOURCE|__file__")
+_NAME_PATTERN = re.compile(r"%(%|x)")
 _PLACEHOLDER = re.compile(r"\{((?:[A-Za-z_]\w*)?)\}", re.ASCII)
 _NOT_IN_NAME = re.compile(r"[^A-Za-z0-9._+@-]+")
 
@@ -43,20 +44,37 @@ class ImportedScript:
 
     Attributes:
         options: the words of ``render`` that its lines stand for, by sbatch's name.
+        job_name: the name that sbatch gives the job; the name of a run may be another.
         interpreter: the words before its path.
         chdir: its working directory; empty for the present one.
         notes: notes for the person.
+        asks_name: it uses the variable ``SLURM_JOB_NAME``.
     """
 
     options: tuple[tuple[str, tuple[str, ...]], ...]
+    job_name: str
     interpreter: tuple[str, ...]
     chdir: str
     notes: tuple[Note, ...]
+    asks_name: bool
 
     def words(self, typed: Collection[str]) -> list[str]:
         """Return the options as words, without those that a person typed in another way."""
         left_out = {*typed, *(MEMORY_OPTIONS if set(MEMORY_OPTIONS) & set(typed) else ())}
-        return [word for name, words in self.options if name not in left_out for word in words]
+        same = dict(self.options)["job-name"] == (f"--name={self.job_name}",)
+        own = "" if same or "job-name" in typed else self.job_name
+        return [
+            _with_job_name(word, own) if name in {"output", "error"} else word
+            for name, words in self.options
+            if name not in left_out
+            for word in words
+        ]
+
+    @property
+    def doubtful_options(self) -> tuple[str, ...]:
+        """The long names of options that only this cluster's sbatch may know, if any."""
+        known = {*sbatch.known_options(), *_OWN}
+        return tuple(name for name, _ in self.options if name not in known)
 
 
 def read_imported_script(path: str, text: str) -> ImportedScript:
@@ -81,7 +99,9 @@ def read_imported_script(path: str, text: str) -> ImportedScript:
         given = dict(read_directives(text))
     except BadInputError as why:
         raise why.inside(path, path=path) from why
-    given.setdefault("job-name", os.path.splitext(os.path.basename(path))[0])
+    file_name = os.path.basename(path)
+    job_name = given.get("job-name", file_name)
+    given.setdefault("job-name", os.path.splitext(file_name)[0])
     if "output" not in given and _NAMES_ITS_LOG.search(text):
         given["output"] = _USUAL_OUTPUT
     dropped = [name for name in given if name in _WITHOUT_EFFECT]
@@ -93,9 +113,11 @@ def read_imported_script(path: str, text: str) -> ImportedScript:
     )
     return ImportedScript(
         options,
+        job_name,
         (first[1], *filter(None, [first[2].strip()])),
         given.get("chdir", ""),
         tuple(_notes(path, text, dropped)),
+        "SLURM_JOB_NAME" in text,
     )
 
 
@@ -119,6 +141,14 @@ def _words(path: str, name: str, value: str) -> tuple[str, ...]:
         shown = f"{name}={value}" if value else name
         return (f"--{shown}",) if known else ("--sbatch", shown)
     return (f"{_OWN[name]}={value}",)
+
+
+def _with_job_name(word: str, job_name: str) -> str:
+    """Return a name of a file with the job's name for ``%x``; without a name, as it is."""
+    if not job_name or set(job_name) & set("/\\"):
+        return word
+    name = literal_braces(job_name).replace("%", "%%")
+    return _NAME_PATTERN.sub(lambda found: name if found[1] == "x" else found[0], word)
 
 
 def literal_braces(text: str) -> str:

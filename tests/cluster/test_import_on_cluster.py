@@ -1,228 +1,221 @@
-"""Array scripts of other people: sbatch runs them, and slurmslice runs them after an import."""
+"""``import`` of sbatch array scripts on a real cluster: the same as sbatch makes of them.
+
+The scripts are written for these tests, after habits that public array scripts have.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.support.errors import error_code
-from tests.support.site import Site, events, settled, side_by_side, until, write
+from tests.support.site import Site, array_task_of, jobs_in, side_by_side, until, write
 
 pytestmark = pytest.mark.slurm
 
+ODD_NUMBERS = """\
+#!/bin/bash
+#SBATCH --job-name=odd
+#SBATCH --array=1-9:2%2          # every second one, two at once
+#SBATCH --mem=50M
+#SBATCH --output=logs/%x_%A_%a.out
+#SBATCH --error=logs/%x-%4a.err
+#SBATCH --mail-type=END,FAIL
+#SBATCH --mail-user=ada@lab.invalid
+echo "$SLURM_ARRAY_TASK_ID of $SLURM_ARRAY_TASK_COUNT"
+echo "$SLURM_ARRAY_TASK_MIN-$SLURM_ARRAY_TASK_MAX:$SLURM_ARRAY_TASK_STEP $SLURM_MEM_PER_NODE" >&2
+"""
+
+FUNCTIONS = """\
+#!/bin/bash -e
+
+# The sizes of three halos.
+#SBATCH -a 0-2
+
+##SBATCH --mem=900G
+#SBATCH -J "small halos"  --mem 60M
+# Below the first command, a line is none of sbatch's.
+set -uo pipefail
+shopt -s extglob
+alias say=echo; shopt -s expand_aliases
+sizes=(1 10 100)
+size=${sizes[$SLURM_ARRAY_TASK_ID]}
+#SBATCH --mem=900G
+report() { local unit=$1; shift; say "$size $unit" "$@"; }
+trap 'say "the end of $size"' EXIT
+case $size in 1?(0)) kind=small ;; *) kind=large ;; esac
+report halos "$kind" "$@" $- "$SLURM_JOB_NAME"
+[[ $size -ne 10 ]]
+false | true || exit 7
+"""
+
+OF_PYTHON = """\
+#!/usr/bin/python3 -u
+#SBATCH --array=3,5
+#SBATCH -o {curly}/%x-%3a.txt --open-mode=truncate
+import os, sys
+print(*(os.environ["SLURM_ARRAY_TASK_" + name] for name in ("ID", "COUNT", "MIN", "MAX")))
+print(sys.argv[1:], sys.flags.interactive, file=sys.stderr)
+sys.exit(int(os.environ["SLURM_ARRAY_TASK_ID"]) == 5)
+"""
+
+OF_PERL = """\
+#!/usr/bin/perl -w
+#SBATCH -a10-11 -o %A-%a.txt -e/dev/null
+print "$ENV{SLURM_ARRAY_TASK_ID} $^W @ARGV\\n";
+print STDERR "lost\\n";
+"""
+
+WITHOUT_MODULES = """\
+#!/bin/sh
+#SBATCH --job-name=mods
+#SBATCH --output=%x-%j
+#SBATCH --array=1,3,15
+
+# LOAD MODULES
+module load python/3.5
+. ./nowhere/activate || true
+cd nowhere-either
+echo "dim $SLURM_ARRAY_TASK_ID"
+"""
+
+OF_WINDOWS = """\
+#!/bin/bash -e\r
+#SBATCH --array=0,2 -o %A_%a.out\r
+text='\r
+'\r
+case $SLURM_ARRAY_TASK_ID in\r
+  0) echo "none ${#text}" ;;\r
+  *) false ;;\r
+esac\r
+"""
+"""sbatch refuses such a file. A run has it with the line ends of Unix."""
+
+SCRIPTS: dict[str, tuple[object, ...]] = {
+    "odd.sh": (ODD_NUMBERS, tuple("13579")),
+    "functions.sh": (FUNCTIONS, tuple("012")),
+    "numbers.py": (OF_PYTHON, tuple("35")),
+    "windows.sh": (OF_WINDOWS, tuple("02")),
+    "words.pl": (OF_PERL, ("10", "11")),
+    "modules.sh": (WITHOUT_MODULES, ("1", "3", "15")),
+}
+"""The text of each script, and its indices."""
+
+_SCRIPT = re.compile(r"\S*(slurm_script|/imported\.\w+)")
+
 
 @dataclass(frozen=True)
-class Script:
-    """An array script, and how it is typed.
+class Ended:
+    """The result of an array.
 
     Attributes:
-        text: the file.
-        options, arguments: the words before and after the file.
+        files: the text of each output file, by its name with ``JOB`` for the id of the array and
+            ``TASK`` for that of a task.
+        exits: State and ExitCode of each task, by its index.
     """
 
-    text: str
-    options: tuple[str, ...] = ()
-    arguments: tuple[str, ...] = ()
+    files: dict[str, str]
+    exits: dict[str, str]
 
 
-VARIABLES = """\
-echo "$SLURM_ARRAY_TASK_ID of $SLURM_ARRAY_TASK_COUNT:" \\
-  "$SLURM_ARRAY_TASK_MIN-$SLURM_ARRAY_TASK_MAX:$SLURM_ARRAY_TASK_STEP $*"
-"""
+def ended(site: Site, folder: Path, job: str, indices: Sequence[str]) -> Ended:
+    """Wait for the end of an array, and return its result."""
+    exits: dict[str, str] = {}
+    ids: dict[str, str] = {}
 
-SCRIPTS = {
-    "lines": Script(
-        "#!/bin/bash\n#SBATCH --job-name=lines\n#SBATCH --array=1-3%2   # one for each line\n"
-        "#SBATCH --output=logs/%x_%A_%a.out\n#SBATCH --error=logs/%x_%A_%a.err\n"
-        "# Ada wrote this.\n#SBATCH --mem=50M --time=5\nset -euo pipefail\n"
-        "greet() { echo \"hello $1\"; }\ntrap 'echo \"end of $item\" >&2' EXIT\n"
-        'item=$(sed -n "${SLURM_ARRAY_TASK_ID}p" list)\ngreet "$item"\n[[ $item != b ]]\n'
-        + VARIABLES,
-    ),
-    "steps": Script(
-        "#!/bin/bash -e\n#SBATCH -J steps -o out-%a.txt\n#SBATCH -a 1-9:4\nshopt -s extglob\n"
-        "case $1 in +([ab])) echo ab ;; *) echo other ;; esac\n" + VARIABLES,
-        ("--mem=50M",), ("aba", "two words", "$HOME"),
-    ),
-    "python": Script(
-        "#!/usr/bin/python3\n#SBATCH --array=3,5 --mem=50M\n#SBATCH -o {curly}-%3a.txt\n"
-        "import os, sys\nprint(os.environ['SLURM_ARRAY_TASK_ID'], sys.argv[1:])\n"
-        "#SBATCH --array=0-99\nsys.exit(os.environ['SLURM_ARRAY_TASK_ID'] == '5')\n",
-        (), ("--open", "-x"),
-    ),
-    "no-name": Script("#!/bin/sh\n#SBATCH --array=0-1\nls slurm-*_$SLURM_ARRAY_TASK_ID.out\n"
-                      "echo >&2 of both streams\n", ("--mem=50M",)),
-}  # fmt: skip
+    def are_over() -> bool:
+        line = ("sacct", "-X", "-n", "-P", "-j", job, "-o", "JobID,JobIDRaw,State,ExitCode,End")
+        for row in site.run(*line, cwd=folder).stdout.splitlines():
+            task, raw, state, code, end = row.split("|")
+            if end != "Unknown" and task.partition("_")[2] in indices:
+                exits[task.partition("_")[2]] = f"{state} {code}"
+                ids[raw] = "TASK"
+        return len(exits) == len(indices) and not jobs_in(site, folder)
+
+    until(are_over, f"the end of {job}")
+    files = {}
+    for path in folder.rglob("*"):
+        if path.is_file() and "slurmslice-runs" not in path.parts and path.name not in SCRIPTS:
+            name = path.relative_to(folder).as_posix()
+            for raw in ids:
+                name = name.replace(f"{raw}_", "JOB_") if raw == job else name
+                name = name.replace(f"{raw}-", "JOB-") if raw == job else name
+                name = re.sub(rf"-{raw}$", "-TASK", name)
+            files[name] = _SCRIPT.sub("SCRIPT", path.read_text())
+    return Ended(files, exits)
 
 
-def logs(folder: Path) -> dict[str, str]:
-    """Return what the slices have printed, by the name of the file without the job's id."""
-    files = [*folder.glob("*_*.out"), *folder.glob("logs/*"), *folder.glob("*.txt")]
-    return {
-        re.sub(r"\d+_(?=\d+\.)", "A_", str(path.relative_to(folder))):
-            re.sub(r"slurm-\d+", "slurm-A", path.read_text())
-        for path in files
-    }  # fmt: skip
+def test_an_imported_script_does_what_sbatch_does(site: Site, workplace: Path) -> None:
+    """The same output in files with the same names, and the same exit codes, for each index."""
+    side_by_side(site, workplace, as_by_sbatch, {name: (name, *of) for name, of in SCRIPTS.items()})
 
 
-def test_an_import_prints_what_sbatch_prints(site: Site, workplace: Path) -> None:
-    """The same files with the same lines, and what fails there fails here."""
-    cases = {name: (name, script) for name, script in SCRIPTS.items()}
-    side_by_side(site, workplace, compared, cases)
-
-
-def compared(site: Site, folder: Path, name: str, script: Script) -> None:
-    """Run a script in both ways."""
-    for place in ("hand", "run"):
-        site.run("mkdir", "-p", f"{place}/logs", cwd=folder)
-        write(site, folder / place / f"{name}.sh", script.text)
-        write(site, folder / place / "list", "a\nb\nc\n")
-    words = (*script.options, f"{name}.sh", *script.arguments)
-    sent = site.run("sbatch", "--wait", "--parsable", *words, cwd=folder / "hand")
-    made = site.slurmslice("import", *words, cwd=folder / "run")
+def as_by_sbatch(site: Site, folder: Path, name: str, text: str, indices: Sequence[str]) -> None:
+    """Submit a script by sbatch, and beside it as a run."""
+    plain, mine = folder / "plain", folder / "mine"
+    for place in (plain, mine):
+        site.run("mkdir", "-p", f"{place}/logs", f"{place}/{{curly}}", cwd=folder)
+        write(site, place / name, text.replace("\r", "") if place is plain else text)
+    words = (name, "a b", "--", "-x")
+    job = site.run("sbatch", "--parsable", *words, cwd=plain).stdout.strip()
+    made = site.slurmslice("import", *words, cwd=mine)
     assert made.returncode == 0, made.stderr
-    run = re.search(r"slurmslice submit (\S+)$", made.stdout + made.stderr, re.MULTILINE)
-    assert run, made
-    write(site, folder / "run" / f"{name}.sh", "the run has a copy")
-    ran = site.slurmslice("run", run[1], "--interval", "1", cwd=folder / "run")
-    assert (ran.returncode, sent.returncode) in {(0, 0), (1, 1)}, ran.stderr
-    assert logs(folder / "hand")
-    assert logs(folder / "run") == logs(folder / "hand")
-
-
-BAD = {
-    "no array": ("#!/bin/bash\necho x\n", "one-source"),
-    "no first line": ("#SBATCH -a 0-1\necho x\n", "script-without-interpreter"),
-    "an option of nobody": ("#!/bin/bash\n#SBATCH -a 0-1 --memory-of-ada\n", "unknown-option"),
-    "parts": ("#!/bin/bash\n#SBATCH -a 0-1\n#SBATCH hetjob\n#SBATCH -n 2\n", "heterogeneous-job"),
-    "indices": ("#!/bin/bash\n#SBATCH -a 5-1\necho x\n", "backward-range"),
-    "nothing": ("", "script-without-interpreter"),
-}
-"""The text of a script that cannot be imported, and the code of its error."""
-
-
-def test_what_sbatch_would_refuse_makes_no_run(site: Site, workplace: Path) -> None:
-    """Nothing is made, and the error names what is wrong."""
-    seen = {}
-    for name, (text, _) in BAD.items():
-        write(site, workplace / "bad.sh", text)
-        refused = site.slurmslice("import", "bad.sh", cwd=workplace)
-        assert (refused.returncode, "Traceback" in refused.stderr) == (2, False), refused.stderr
-        seen[name] = error_code(refused.stderr)
-    assert seen == {name: code for name, (_, code) in BAD.items()}
-    assert not (workplace / "slurmslice-runs").exists()
-
-
-def test_combined_sources(site: Site, workplace: Path) -> None:
-    """Each file with each value of a grid and of linked lists; a computed column is the key."""
-    site.run("bash", "-c", "mkdir in; touch in/a in/'b c'", cwd=workplace)
-    work = 'printf "%s;" "$SLICE" "$SLICE_ITEM" "$SLICE_OPTS" "$SLICE_N" "$SLICE_M"; echo'
-    ran = site.slurmslice(
-        "run", "--glob", "in/*", "--grid", r"opts=-a\,b,-c", "--zip", "n=1,2", "--zip", "m=x,y",
-        "--column", "id={{ item[3:4] }}{{ opts[1:2] }}{{ n }}", "--key", "id",
-        "--mem", "50M", "--name", "x", "--interval", "1", "--shell", work, cwd=workplace,
-    )  # fmt: skip
-    assert ran.returncode == 0, ran.stderr
-    keys = [key["key"] for key in site.status(workplace, "x")["slices"]]
-    said = [site.slurmslice("logs", "x", key, cwd=workplace).stdout.strip() for key in keys]
-    assert said == [
-        f"{file[3]}{opts[1]}{n};{file};{opts};{n};{m};"
-        for file in ("in/a", "in/b c") for n, m in ("1x", "2y") for opts in ("-a,b", "-c")
-    ]  # fmt: skip
-    bad = (
-        ("--zip", "n=1,2", "--zip", "m=1"), ("--grid", "n=1", "--grid", "n=2"),
-        ("-a", "0-1", "--grid", "n=1"), ("--glob", "*", "--slices-from", "in/a"),
-    )  # fmt: skip
-    for words in bad:
-        refused = site.slurmslice("render", *words, "--name", "bad", "--", "true", cwd=workplace)
-        assert (refused.returncode, "Traceback" in refused.stderr) == (2, False), words
-
-
-def test_no_two_slices_share_a_slot(site: Site, workplace: Path) -> None:
-    """In a pack of two tasks with three at once: a folder of a slot is never there before."""
-    work = (
-        'mkdir "at.$SLURM_JOB_ID.$SLICE_SLOT" && touch "seen.$SLICE_SLOT" || exit 1; sleep 0.3; '
-        'rmdir "at.$SLURM_JOB_ID.$SLICE_SLOT"; ((SLICE_SLOT < 3))'
-    )
-    ran = site.slurmslice(
-        "run", "-a", "0-19", "--pack", "10", "--at-once", "3", "--mem", "30M", "--name", "x",
-        "--interval", "1", "--shell", work, cwd=workplace,
-    )  # fmt: skip
-    assert ran.returncode == 0, ran.stderr
-    assert sorted(path.name for path in workplace.glob("seen.*")) == ["seen.0", "seen.1", "seen.2"]
-
-
-def test_submit_prints_jobs_and_logs_have_the_names_that_were_typed(
-    site: Site, workplace: Path
-) -> None:
-    """squeue knows the printed job; typed again it is the same job; two slices need two names."""
-    names = ("-o", "out/%x/%A_%a_{n}.txt", "-e", "/dev/null")
-    work = "until [ -e go ]; do sleep 0.2; done; echo $SLICE_N; echo err >&2"
-    words = ("submit", "--grid", "n=1-3", *names, "--mem", "50M", "--name", "x", "--parsable",
-             "--shell", work)  # fmt: skip
-    sent = site.slurmslice(*words, cwd=workplace)
+    sent = site.slurmslice("submit", cwd=mine)
     assert sent.returncode == 0, sent.stderr
-    (job,) = sent.stdout.split()
-    known = site.run("squeue", "-h", "-j", job, "-o", "%A", cwd=workplace).stdout.split()
-    assert known
-    assert site.slurmslice(*words, cwd=workplace).stdout.split() == [job]
-    assert len(events(workplace, "x", "intent")) == 1
-    write(site, workplace / "go", "")
-    assert settled(site, workplace, "x") == {"COMPLETED": 3}
-    found = {path.name: path.read_text() for path in (workplace / "out").glob("*/*.txt")}
-    assert found == {f"{job}_{n - 1}_{n}.txt": f"{n}\n" for n in (1, 2, 3)}
-    assert site.slurmslice("logs", "x", "n=2", cwd=workplace).stdout == "2\n"
-    twice = site.slurmslice("render", "-a", "0-1", "-o", "all.txt", "--", "true", cwd=workplace)
-    assert (twice.returncode, error_code(twice.stderr)) == (2, "file-shared")
+    mine_job = array_task_of(sent)
+    if "%2" in text:
+        assert told(site, mine, mine_job) == told(site, plain, job)
+    by_sbatch, by_us = ended(site, plain, job, indices), ended(site, mine, mine_job, indices)
+    logs = {
+        f"slurm-JOB_{key}.out": _SCRIPT.sub("SCRIPT", site.slurmslice("logs", key, cwd=mine).stdout)
+        for key in indices
+    }
+    usual = not re.search("^#SBATCH.*(-o|--output)", text, re.MULTILINE)
+    assert {**by_us.files, **(logs if usual else {})} == by_sbatch.files
+    assert by_us.exits == by_sbatch.exits
 
 
-SITE = """\
-import sys
-from pathlib import Path
-from slurmslice.actions import site_rules
-from slurmslice.system import config_files
-site_rules.SITE_FILE = config_files.SITE_FILE = Path(sys.argv.pop(1))
-from slurmslice.cli import app
-app.main()
-"""
+def told(site: Site, folder: Path, job: str) -> set[str]:
+    """Return what Slurm tells of the requests of an array: throttle, mail and memory."""
+    shown = site.run("scontrol", "show", "job", job, cwd=folder).stdout
+    found = set(re.findall(r"(?:ArrayTaskThrottle|MailUser|MailType|MinMemory\w*)=\S+", shown))
+    assert {word.partition("=")[0] for word in found} >= {"ArrayTaskThrottle", "MailUser"}, shown
+    return found
 
 
-def test_the_clusters_table_and_the_site_count(site: Site, workplace: Path) -> None:
-    """The table of the real cluster's name counts, the site's is the lowest; doctor shows them."""
-    config = site.run("scontrol", "show", "config", cwd=workplace).stdout
-    name = next(line.split()[-1] for line in config.splitlines() if line.startswith("ClusterName"))
-    at = workplace / "home" / "slurmslice"
-    site.run("mkdir", "-p", str(at), cwd=workplace)
-    write(site, at / "config.toml", f"[cluster.{name}.sbatch]\nmem = '41M'\n"
-          "[cluster.elsewhere.sbatch]\npartition = 'nowhere'\n")  # fmt: skip
-    write(site, workplace / "site.toml", "[defaults.sbatch]\nmem = '99M'\ncomment = 'of the site'\n"
-          "[site]\nmin-poll = '2s'\ncontact = 'ada@example.org'\n")  # fmt: skip
-    typed = partial(typed_at, site, workplace)
-    ran = typed("submit", "-a", "0", "--name", "x", "--", "true")
-    assert ran[0] == 0, ran
-    job = str(events(workplace, "x", "submitted")[0]["job"])
-    asked = site.run("scontrol", "show", "job", job, cwd=workplace).stdout
-    assert re.search(r"MinMemory\w+=41M", asked)
-    assert "Comment=of the site" in asked
-    code, told = typed("doctor")
-    assert code == 0
-    for word in (str(at / "config.toml"), "site.toml", "41M", "of the site", "ada@example.org"):
-        assert word in told
-    for text in ("on-end = 'touch hooked'\n", "[mail]\nsmtp = 'localhost'\n"):
-        write(site, workplace / "slurmslice.toml", text)
-        assert typed("submit", "-a", "0", "--name", "y", "--", "true")[0] == 2
-    assert not (workplace / "slurmslice-runs" / "y").exists()
-    until(lambda: site.status(workplace, "x")["finished"], "the run to end")
+REFUSED: dict[str, tuple[object, ...]] = {
+    # The code and the text. sbatch refuses them too, except for the first.
+    "no-array": ("one-source", "#!/bin/bash\n#SBATCH --mem=50M\ntrue\n"),
+    "unknown": ("unknown-option", "#!/bin/bash\n#SBATCH -a 0-1 --nodess=1\ntrue\n"),
+    "range": ("backward-range", "#!/bin/bash\n#SBATCH --array=3-1\ntrue\n"),
+    "memory": ("bad-memory", "#!/bin/bash\n#SBATCH -a 0-1\n#SBATCH --mem=4Q\ntrue\n"),
+    "no-script": ("script-without-interpreter", "SBATCH -a 0-1\ntrue\n"),
+    "empty": ("script-without-interpreter", ""),
+    "binary": ("script-without-interpreter", "#!/bin/sh\0\n#SBATCH -a 0-1\ntrue\n"),
+    "some-crlf": ("carriage-return", "#!/bin/bash\n#SBATCH -a 0-1\r\ntrue\n"),
+    "het": ("heterogeneous-job", "#!/bin/bash\n#SBATCH -a 0-1\n#SBATCH hetjob\n#SBATCH -c 1\n"),
+    "quotes": ("unclosed-quote", "#!/bin/bash\n#SBATCH -a 0-1 -J 'halos\ntrue\n"),
+}
 
 
-def typed_at(site: Site, workplace: Path, *words: str) -> tuple[int, str]:
-    """Type a line with these settings files; return its exit code and what it printed."""
-    env: Mapping[str, str] = {"XDG_CONFIG_HOME": str(workplace / "home")}
-    argv = (str(site.python), "-c", SITE, str(workplace / "site.toml"), *words)
-    done = site.run(*argv, cwd=workplace, env=env)
-    return done.returncode, done.stdout + done.stderr
+def test_a_bad_script_makes_nothing(site: Site, workplace: Path) -> None:
+    """What sbatch refuses, ``import`` refuses before a run is made."""
+    side_by_side(
+        site, workplace, refused_by_both, {name: (name, *of) for name, of in REFUSED.items()}
+    )
+    assert jobs_in(site, workplace) == []
+
+
+def refused_by_both(site: Site, folder: Path, name: str, code: str, text: str) -> None:
+    """Try the script by both."""
+    write(site, folder / "bad.sh", text)
+    done = site.slurmslice("import", "bad.sh", cwd=folder)
+    assert (done.returncode, error_code(done.stderr)) == (2, code), done.stderr
+    assert "bad.sh" in done.stderr
+    assert not (folder / "slurmslice-runs").exists()
+    if name != "no-array":
+        assert site.run("sbatch", "--hold", "bad.sh", cwd=folder).returncode != 0, name

@@ -96,6 +96,47 @@ def test_arguments_and_shell_options(here: Here, packing: tuple[str, ...]) -> No
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("words", "noted_words"),
+    [
+        (("--engine", "local"), ["--engine"]),
+        (("x", "--mem=4G", "--dry-run"), ["--mem=4G", "--dry-run"]),
+        (("--throttle=2", "--", "--name"), ["--throttle=2"]),
+        (("--seeds=3", "-n", "5", "x--mem", "--"), None),
+        (("--", "--engine"), None),
+    ],
+)
+def test_options_after_the_file_are_arguments(
+    here: Here, words: tuple[str, ...], noted_words: list[str] | None
+) -> None:
+    """A note names those that look like options of the run, and the script gets all of them."""
+    (here.folder / "x.sh").write_text('#!/bin/sh\n#SBATCH -a 1\necho "$@"\n')
+    done = here(*IMPORT, "x.sh", *words)
+    said = [one["words"] for one in noted(done.stderr, "import-words-after")]
+    assert said == ([noted_words] if noted_words else [])
+    assert noted(done.stderr, "imported-as")[0]["words"][-len(words) :] == list(words)
+
+
+@pytest.mark.parametrize(
+    ("line", "words", "name"),
+    [
+        ("-J 'small {halos} 9%'", (), "small {halos} 9%"),
+        ("-J small", (), "small"),
+        ("-c 1", (), "x.sh"),
+        ("-J small", ("-J", "large"), "large"),
+        ("-c 1", ("--name", "large"), "large"),
+    ],
+)
+def test_the_name_of_the_job(here: Here, line: str, words: tuple[str, ...], name: str) -> None:
+    """It is that of sbatch in files and in SLURM_JOB_NAME, also if a run cannot have it."""
+    text = f"#!/bin/sh\n#SBATCH -a 1 {line} -o '%x %%x'\necho \"$SLURM_JOB_NAME\"\n"
+    (here.folder / "x.sh").write_text(text)
+    assert here(*IMPORT, *words, "x.sh").returncode == 0
+    (run,) = (path.parent.name for path in (here.folder / "slurmslice-runs").glob("*/run.json"))
+    assert here("run", run).returncode == 0
+    assert (here.folder / f"{name} %x").read_text() == f"{name}\n"
+
+
 def test_another_interpreter(here: Here) -> None:
     """The first line counts, and braces in a name of the script are no placeholder."""
     (here.folder / "p.py").write_text(PYTHON)
@@ -103,6 +144,16 @@ def test_another_interpreter(here: Here) -> None:
     assert here("run", "p").returncode == 0
     assert (here.folder / "{curly}-003.txt").read_text() == "3 5 -- -x\n"
     assert (here.folder / "slurmslice-runs/p/imported.py").read_text() == PYTHON
+
+
+@pytest.mark.parametrize("start", ["", "\ufeff"])
+def test_a_script_of_windows(here: Here, start: str) -> None:
+    """The copy has the line ends of Unix, and no byte-order mark."""
+    text = f"{start}#!/bin/sh -e\n#SBATCH -a 1\nif true; then\n  echo a\nfi\n"
+    (here.folder / "w.sh").write_bytes(text.replace("\n", "\r\n").encode())
+    assert here(*IMPORT, "w.sh").returncode == 0
+    assert here("run", "w").returncode == 0
+    assert here("logs", "w", "1").stdout == "a\n"
 
 
 def test_the_folder_of_the_script(here: Here) -> None:
@@ -132,6 +183,7 @@ def test_the_same_as_a_line_of_render(here: Here) -> None:
         ("one-source", "#!/bin/sh\ntrue\n", ()),
         ("script-without-interpreter", "true\n", ()),
         ("script-without-interpreter", "\x7fELF\r\n\0", ()),
+        ("carriage-return", "#!/bin/sh\n#SBATCH -a 0-3\r\ntrue\n", ()),
         ("file-shared", "#!/bin/sh\n#SBATCH -a 0-3 -o all.txt\n", ()),
         ("no-such-file", "#!/bin/sh\n#SBATCH -a 0-3 -D nowhere\n", ()),
         ("bad-memory", "#!/bin/sh\n#SBATCH -a 0-3 --mem=4Q\n", ()),

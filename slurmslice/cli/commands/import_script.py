@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
 
@@ -44,15 +45,17 @@ class _Import:
 
     Attributes:
         path: its absolute path.
-        data: its bytes.
+        data: its bytes, with the line ends of Unix.
         script: its translation.
         arguments: the words after it.
+        job_name: the name of its job by sbatch.
     """
 
     path: str
     data: bytes
     script: ImportedScript
     arguments: tuple[str, ...]
+    job_name: str
 
     @property
     def copy_name(self) -> str:
@@ -60,8 +63,15 @@ class _Import:
         return "imported" + os.path.splitext(self.path)[1]
 
     def command(self, path: str) -> CommandWords:
-        """Return the command that runs the script, or a copy of it."""
-        return CommandWords((*self.script.interpreter, literal_braces(path), *self.arguments))
+        """Return the command that runs the script, or a copy of it.
+
+        A job of a run has a name of its own, with a token. A script that uses the name gets the one
+        that sbatch would give it.
+        """
+        named = f"SLURM_JOB_NAME={literal_braces(self.job_name)}"
+        before = ("env", named) if self.script.asks_name else ()
+        words = (*before, *self.script.interpreter, literal_braces(path), *self.arguments)
+        return CommandWords(words)
 
 
 class ImportCommand(WordsCommand):
@@ -90,17 +100,58 @@ class ImportCommand(WordsCommand):
         typed = typed[:-1] if typed[-1:] == ["--"] else typed
         found = _read(rest[0], tuple(rest[1:]))
         names = set(_typed_names(given, order))
-        _check_options(ctx, found, names)
+        if isinstance(given.get("name"), str):
+            found = replace(found, job_name=str(given["name"]))
         words = [*_at_home(found, given), *found.script.words(names), *typed]
+        self._refuse_unknown(ctx, found, args)
         ctx.meta["imported"] = found
         if "array" not in {*names, *dict(found.script.options)}:
             raise _no_slices(rest[0])
         for note in found.script.notes:
             print_note(note)
+        _note_options_after(rest, {flag for param in params for flag in param.opts})
         line = [*words, "--", *found.command(found.path).words]
         shown = printable_line(quote_words(["slurmslice", "render", *line]))
         emit_note("imported-as", f"As typed: {shown}", words=line)
         return super().parse_args(ctx, line)
+
+    def _refuse_unknown(self, ctx: click.Context, found: _Import, args: Sequence[str]) -> None:
+        """Refuse options of the script that this cluster's sbatch does not list, if it answers.
+
+        Raises:
+            BadInputError: sbatch would refuse the script.
+        """
+        doubtful = found.script.doubtful_options
+        if not doubtful or self.engine_in_force(args) == "local":
+            return
+        listed = cluster_options(ctx)
+        for name in doubtful if not ctx.meta["silence"] else ():
+            if name not in listed:
+                near = get_close_matches(name, (*listed, *sbatch.known_options()), 1)
+                meant = f" Did you mean --{near[0]}?" if near else ""
+                raise BadInputError(
+                    f"{found.path} has --{name}, which sbatch does not have here.{meant}",
+                    "Correct its #SBATCH line.",
+                    code="unknown-option",
+                    path=found.path,
+                    option=name,
+                )
+
+
+def _note_options_after(rest: Sequence[str], flags: Collection[str]) -> None:
+    """Note the arguments of the script that are spelt like long options of ``import``.
+
+    Short ones are not noted: ``-n 5`` after a script is too often its own.
+    """
+    own = rest[1 : rest.index("--")] if "--" in rest else rest[1:]
+    found = [word for word in own if word[:2] == "--" and word.partition("=")[0] in flags]
+    if found:
+        shown = printable_line(quote_words(found))
+        message = (
+            f"The script gets {shown}, because words after {rest[0]} are its arguments. Type an "
+            f"option of the run before it: slurmslice import {found[0]} … {quote(rest[0])}"
+        )
+        emit_note("import-words-after", printable_line(message), words=found, path=rest[0])
 
 
 def _typed_names(given: dict[str, object], order: Sequence[click.Parameter]) -> Iterator[str]:
@@ -138,28 +189,11 @@ def _read(path: str, arguments: tuple[str, ...]) -> _Import:
             code="unreadable-file",
             path=path,
         )
+    data = data if b"\0" in data else unix_text(data, path)  # bash would read each CR as a word
     binary = not data.startswith(b"#!") or b"\0" in data
-    text = "" if binary else unix_text(data, path).decode("utf-8", "surrogateescape")
-    return _Import(os.path.abspath(path), data, read_imported_script(path, text), arguments)
-
-
-def _check_options(ctx: click.Context, found: _Import, typed: set[str]) -> None:
-    """Refuse an option that the cluster's sbatch does not list, as far as sbatch answers.
-
-    Raises:
-        BadInputError: sbatch would refuse the script.
-    """
-    known = {*typed, *sbatch.known_options()}
-    foreign = [name for name in dict(found.script.options) if name not in known]
-    listed = cluster_options(ctx) if foreign else {}
-    for name in foreign:
-        if listed and name not in listed:
-            raise BadInputError(
-                f"{found.path} has --{name}, which is no option of sbatch here.",
-                "Correct or remove its #SBATCH line.",
-                code="unknown-option",
-                option=name,
-            )
+    text = "" if binary else data.decode("utf-8", "surrogateescape")
+    script = read_imported_script(path, text)
+    return _Import(os.path.abspath(path), data, script, arguments, script.job_name)
 
 
 def _at_home(found: _Import, given: dict[str, object]) -> list[str]:

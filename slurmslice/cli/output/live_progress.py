@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator
 
 import click
 
-from slurmslice.actions.follow import FollowOptions, follow
+from slurmslice.actions.follow import FollowOptions, follow, site_interval
 from slurmslice.actions.poll import PollResult, poll
+from slurmslice.actions.site_rules import load_site_rules
 from slurmslice.actions.submit_queued import SubmitOutcome
 from slurmslice.actions.watch import watch
 from slurmslice.cli.output.blocked_slices import notes_on_blocked_slices
@@ -40,6 +41,7 @@ from slurmslice.plan.then_phase import is_over
 from slurmslice.reports.counts import frequent_reasons
 from slurmslice.run.run import Run
 from slurmslice.status.states import State
+from slurmslice.system import config_files
 from slurmslice.system.shell_quoting import quote, quote_words
 
 PLAIN_LINE_EVERY_S = 30.0
@@ -51,6 +53,7 @@ def follow_live(run: Run, options: FollowOptions) -> int:
     An interruption prints how to return. The local engine first stops its tasks. The end is told
     once outside of this terminal, if the person wants it.
     """
+    _note_short_interval(run, options.interval)
     try:
         code = _follow_to_end(run, lambda progress: follow(run, options, progress))
     except SlurmsliceError as why:
@@ -65,7 +68,21 @@ def watch_live(run: Run, interval: float | None) -> int:
 
     Notes name the slices that are not submitted yet or held, and the commands for them.
     """
+    _note_short_interval(run, interval)
     return _follow_to_end(run, lambda progress: watch(run, progress.show_watched, interval))
+
+
+def _note_short_interval(run: Run, interval: float | None) -> None:
+    """Tell a person who typed an interval that the site does not allow."""
+    load_site_rules(run)
+    least = site_interval(run)
+    if interval is not None and interval < least:
+        contact = f" Contact: {run.site.contact}" if run.site.contact else ""
+        message = (
+            f"Slurm is asked every {least:g} s, not every {interval:g} s: this is the min-poll of "
+            f"{config_files.SITE_FILE}.{contact}"
+        )
+        emit_note("interval-raised", message, interval=interval, least=least)
 
 
 def _follow_to_end(run: Run, follow_with: Callable[[Progress], None]) -> int:

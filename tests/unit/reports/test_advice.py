@@ -89,3 +89,9 @@ def test_growth_is_found() -> None:
     assert find_growth(columns, [size**2 for size in sizes]) == "n"
     assert not find_growth(columns, [100.0] * 20)
     assert not find_growth({"odd": columns["odd"]}, sizes)
+
+
+@pytest.mark.parametrize(("largest", "value"), [(70.0, "100M"), (90.0, "150M"), (161.0, "250M")])
+def test_advice_on_little_memory_is_fine(largest: float, value: str) -> None:
+    """It was measured, so it needs no step of a hundred."""
+    assert mem([largest] * 5, 4096).value == value

@@ -128,7 +128,19 @@ def test_a_site_limits_how_often_slurm_is_asked(
     site_file.write_text('[site]\nmin-poll = "45s"\n')
     typed("run", "--interval", "1", *LINE[1:])
     assert set(engine.waited) == {45.0}
+    assert typed.noted("interval-raised") == [{"interval": 1.0, "least": 45.0}]
     assert poll_interval(1e6, None, least=7.0) == poll_interval(1e6, None)
+
+
+@pytest.mark.parametrize(("verb", "seconds"), [("run", "45"), ("run", ""), ("watch", "9")])
+def test_a_note_only_on_an_interval_that_does_not_count(
+    verb: str, seconds: str, typed: Typed, site_file: Path
+) -> None:
+    """Not on a longer one, and not without one."""
+    site_file.write_text('[site]\nmin-poll = "45s"\n')
+    typed("render", *LINE[1:])
+    typed(verb, "x", *(("--interval", seconds) if seconds else ()))
+    assert bool(typed.noted("interval-raised")) == (seconds == "9")
 
 
 def test_doctor_shows_which_file_said_what(
