@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from slurmslice.policy.causes import cause_of
@@ -20,6 +20,7 @@ from slurmslice.status.reconcile import SliceStatus
 from slurmslice.status.states import State
 
 _MIB, _HOUR = 2**20, 3600
+_Exceeded = Mapping[tuple[State, int], Sequence[float]]
 _LEAST_SAMPLES = 3
 
 
@@ -49,21 +50,26 @@ class GroupReport:
     Attributes:
         request: their own options; empty if the run has one request for all.
         uses: the slices that are done.
-        left_out: the number of others.
+        left_out: the number of others, by the reason: ``failed``, ``hung``, ``cancelled``, ``not
+            ended`` and ``not measured``.
         memory, time, cpus: the evidence, in MiB, seconds and CPUs.
         advice: the advice on each of these.
         growth: a sentence for each figure that grows with a column.
-        wasted_core_h, wasted_gib_h: requested and not used, in core-hours and GiB-hours.
+        core_h, gib_h: requested by these slices, as far as their use was measured, in core-hours
+            and GiB-hours.
+        wasted_core_h, wasted_gib_h: the parts of these that were not used.
     """
 
     request: ResourceRequest
     uses: Sequence[SliceUse]
-    left_out: int
+    left_out: Mapping[str, int]
     memory: Evidence
     time: Evidence
     cpus: Evidence
     advice: tuple[Advice, ...]
     growth: tuple[str, ...]
+    core_h: float
+    gib_h: float
     wasted_core_h: float
     wasted_gib_h: float
 
@@ -72,11 +78,14 @@ class GroupReport:
         return {
             "request": self.request.to_json(),
             "done": len(self.uses),
-            "left_out": self.left_out,
+            "left_out": sum(self.left_out.values()),
+            "left_out_by": dict(self.left_out),
             **{
                 name: {"requested": one.requested, "measured": len(one.used), **spread(one.used)}
                 for name, one in self.figures()
             },
+            "core_hours": self.core_h,
+            "gib_hours": self.gib_h,
             "wasted_core_hours": self.wasted_core_h,
             "wasted_gib_hours": self.wasted_gib_h,
             "growth": list(self.growth),
@@ -104,24 +113,28 @@ def report_efficiency(run: Run) -> list[GroupReport]:
     for row in range(len(run.table)):
         own = run.initial_request(row) if run.record.per_slice else ResourceRequest()
         groups.setdefault(own, []).append(row)
-    requested = SliceRequests(run)
-    return [_report(run, own, rows, requested) for own, rows in groups.items()]
+    requested, exceeded = SliceRequests(run), _exceeded_requests(run)
+    return [_report(run, own, rows, requested, exceeded) for own, rows in groups.items()]
 
 
 def _report(
-    run: Run, own: ResourceRequest, rows: Sequence[int], requested: SliceRequests
+    run: Run,
+    own: ResourceRequest,
+    rows: Sequence[int],
+    requested: SliceRequests,
+    exceeded: _Exceeded,
 ) -> GroupReport:
-    seen = ((row, run.statuses.seen(row)) for row in rows if run.statuses.ended(row))
-    done = {r: s for r, s in seen if s.state is State.COMPLETED and s.elapsed_s is not None}
+    seen = {row: run.statuses.seen(row) for row in rows}
+    done = {r: s for r, s in seen.items() if _counts(run, r, s)}
     uses = [_use(run, row, status, requested.of(row)) for row, status in done.items()]
     memory, time, cpus = _memory(uses), _time(uses), _cpus(uses)
-    memory = _with_exceeded(run, memory, State.OUT_OF_MEMORY, rows, done)
-    time = _with_exceeded(run, time, State.TIMEOUT, rows, done)
+    memory = _with_exceeded(memory, State.OUT_OF_MEMORY, seen, exceeded)
+    time = _with_exceeded(time, State.TIMEOUT, seen, exceeded)
     busy = [u.status.elapsed_s or 0.0 for u in uses if _cpus_used(u) is not None]
     advice = [advise_memory(memory), advise_time(time), advise_cpus(cpus, busy)]
     advice = _for_options(advice, uses[0].request.options if uses else ResourceRequest())
     return GroupReport(
-        own, uses, len(rows) - len(done), memory, time, cpus, tuple(advice),
+        own, uses, _left_out(seen, done), memory, time, cpus, tuple(advice),
         tuple(_growth(run, uses)), *_waste(uses),
     )  # fmt: skip
 
@@ -185,26 +198,45 @@ def _most_common(values: Sequence[int | None]) -> int | None:
     return found[0][0] if found else None
 
 
+def _exceeded_requests(run: Run) -> _Exceeded:
+    """Return the requests that earlier attempts exceeded, by state and row."""
+    found: dict[tuple[State, int], list[float]] = {}
+    for one in run.statuses.past_failures():
+        if one.state in {State.OUT_OF_MEMORY, State.TIMEOUT}:
+            request = _exceeded_request(run, one.row, one.submission, one.state)
+            if request:
+                found.setdefault((one.state, one.row), []).append(request)
+    return found
+
+
 def _with_exceeded(
-    run: Run,
-    evidence: Evidence,
-    state: State,
-    rows: Sequence[int],
-    done: Collection[int],
+    evidence: Evidence, state: State, seen: Mapping[int, SliceStatus], exceeded: _Exceeded
 ) -> Evidence:
     """Add the requests that attempts exceeded; a slice that hung is left out."""
-    group = frozenset(rows)
-    statuses = run.statuses
-    open_rows = [
-        row
-        for row in statuses.rows_in({state})
-        if row in group and cause_of(statuses.seen(row)) != "hang"
-    ]
-    floors = []
-    for one in statuses.past_failures():
-        if one.state is state and one.row in done:
-            floors += [f for f in [_exceeded_request(run, one.row, one.submission, state)] if f]
-    return replace(evidence, floors=tuple(floors), exceeded=len(open_rows))
+    open_ones = sum(one.state is state and cause_of(one) != "hang" for one in seen.values())
+    done = (row for row, one in seen.items() if one.state is State.COMPLETED)
+    floors = (request for row in done for request in exceeded.get((state, row), ()))
+    return replace(evidence, floors=tuple(floors), exceeded=open_ones)
+
+
+def _counts(run: Run, row: int, status: SliceStatus) -> bool:
+    """Tell if a slice says what such slices need: it is done, and its time was measured."""
+    ended = run.statuses.ended(row) and status.state is State.COMPLETED
+    return ended and status.elapsed_s is not None
+
+
+def _left_out(seen: Mapping[int, SliceStatus], done: Collection[int]) -> dict[str, int]:
+    """Count the slices that do not count, by the reason, the most first."""
+    reasons = Counter(_reason(one) for row, one in seen.items() if row not in done)
+    return dict(reasons.most_common())
+
+
+def _reason(one: SliceStatus) -> str:
+    if one.state.failed:
+        return "hung" if cause_of(one) == "hang" else "failed"
+    if one.state is State.CANCELLED:
+        return "cancelled"
+    return "not measured" if one.state.final else "not ended"
 
 
 def _exceeded_request(run: Run, row: int, number: int, state: State) -> float | None:
@@ -240,13 +272,16 @@ def _columns(run: Run, rows: Sequence[int]) -> dict[str, list[str]]:
     return columns | {"key": [run.table.keys[row] for row in rows]}
 
 
-def _waste(uses: Sequence[SliceUse]) -> tuple[float, float]:
-    """Return core-hours and GiB-hours that were requested and not used, as far as measured."""
-    core = gib = 0.0
+def _waste(uses: Sequence[SliceUse]) -> tuple[float, float, float, float]:
+    """Return the requested core-hours and GiB-hours, and the unused ones, as far as measured."""
+    core = gib = unused_core = unused_gib = 0.0
     for one in uses:
         elapsed, limit = one.status.elapsed_s or 0.0, one.request
         if one.status.cpu_s is not None:
-            core += max(0.0, (limit.cpus or 1) * elapsed - one.status.cpu_s)
+            asked = (limit.cpus or 1) * elapsed
+            core, unused_core = core + asked, unused_core + max(0.0, asked - one.status.cpu_s)
         if (mib := _peak_mib(one)) is not None and limit.mem_bytes:
-            gib += max(0.0, limit.mem_bytes / _MIB - mib) / 1024 * elapsed
-    return core / _HOUR, gib / _HOUR
+            had = limit.mem_bytes / _MIB
+            gib += had / 1024 * elapsed
+            unused_gib += max(0.0, had - mib) / 1024 * elapsed
+    return core / _HOUR, gib / _HOUR, unused_core / _HOUR, unused_gib / _HOUR

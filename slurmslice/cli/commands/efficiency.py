@@ -13,6 +13,7 @@ from slurmslice.cli.output.console import print_line, print_note, printable_line
 from slurmslice.cli.output.summary import notes_on_silence
 from slurmslice.cli.output.tables import Column, print_slices_table, print_table
 from slurmslice.reports.advice import Advice
+from slurmslice.reports.counts import count_text
 from slurmslice.reports.efficiency import GroupReport, report_efficiency, spread
 from slurmslice.run.run import Run
 from slurmslice.sbatch.units import format_memory, format_time
@@ -51,6 +52,8 @@ def command(run_name: str | None, per_slice: bool, as_toml: bool, as_json: bool)
     else:
         for one in groups:
             _print_group(one)
+        if len(groups) > 1:
+            _print_total(groups)
         if per_slice:
             print_slices_table(run, [use.row for one in groups for use in one.uses])
     for note in (*polled.notes, *notes_on_silence(polled)):
@@ -63,13 +66,33 @@ def _next(run: Run) -> list[list[str]]:
 
 def _print_group(one: GroupReport) -> None:
     name = printable_line(f"{one.request}: ") if one.request else ""
-    print_line(
-        f"{name}{len(one.uses)} slices are done, {one.left_out} left out; requested and not used: "
-        f"{one.wasted_core_h:.2f} core-hours, {one.wasted_gib_h:.2f} GiB-hours"
-    )
+    print_line(f"{name}{count_text(len(one.uses))} done{_left_out(one)}; {_waste([one])}")
     print_table(_COLUMNS, _cells(one))
     for line in (*map(str, one.advice), *one.growth):
         print_line(line)
+
+
+def _left_out(one: GroupReport) -> str:
+    """Return the slices that do not count, in words with a comma before; empty for none."""
+    if not one.left_out:
+        return ""
+    reasons = ", ".join(f"{number} {reason}" for reason, number in one.left_out.items())
+    return f", {sum(one.left_out.values())} left out ({reasons})"
+
+
+def _waste(groups: Sequence[GroupReport]) -> str:
+    """Return what groups requested and did not use, in words."""
+    core, gib = sum(one.core_h for one in groups), sum(one.gib_h for one in groups)
+    unused = sum(one.wasted_core_h for one in groups), sum(one.wasted_gib_h for one in groups)
+    return (
+        f"not used: {unused[0]:.2f} of {core:.2f} core-hours, "
+        f"{unused[1]:.2f} of {gib:.2f} GiB-hours"
+    )
+
+
+def _print_total(groups: Sequence[GroupReport]) -> None:
+    done = sum(len(one.uses) for one in groups)
+    print_line(f"In all: {count_text(done)} done; {_waste(groups)}")
 
 
 def _cells(one: GroupReport) -> Iterator[tuple[str, ...]]:

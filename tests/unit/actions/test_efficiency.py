@@ -59,3 +59,35 @@ def test_a_run_without_ends(typed: Typed) -> None:
     assert tomllib.loads(typed.stdout) == {"sbatch": {}}
     typed("efficiency", "nowhere")
     assert typed.error == "no-such-run"
+
+
+def test_what_does_not_count_is_told_by_its_reason(typed: Typed, engine: FakeEngine) -> None:
+    """Failed slices, those that hung, cancelled ones and those that have not ended."""
+    typed("run", "-a", "0-9", "--name", "x", "--mem", "8G", "-t", "1", "--", "true")
+    ends = [State.COMPLETED] * 3 + [State.FAILED] * 2 + [State.TIMEOUT] * 2 + [State.CANCELLED]
+    for index, state in enumerate(ends):
+        engine.end("100", index, state, exit_code=int(state is State.FAILED), elapsed_s=60.0,
+                   cpu_s=0.1 if index == 6 else 60.0)  # fmt: skip
+    (group,) = typed.json("efficiency", "x")["groups"]
+    counted = group["left_out_by"]
+    assert (group["done"], group["left_out"], sum(counted.values())) == (3, 7, 7)
+    assert (counted["cancelled"], counted["not ended"]) == (1, 2)
+    assert counted["failed"] + counted.get("hung", 0) == 4
+    assert "7 left out" in typed("efficiency", "x")
+
+
+def test_the_groups_have_a_total(typed: Typed, engine: FakeEngine) -> None:
+    """What was requested and not used, over all requests of the run."""
+    engine.max_rss_bytes, engine.cpu_s, engine.sampling_s = 512 * MIB, 900.0, 30.0
+    typed("run", "--grid", "gib=1,2", "--grid", "n=1-3", "--mem", "{gib}G", "-t", "60", "-c", "1",
+          "--name", "x", "--", "true")  # fmt: skip
+    for job in list(engine.jobs):
+        for index in engine.jobs[job].tasks:
+            gib = int(engine.jobs[job].order.request.get("mem", "0G").removesuffix("G"))
+            engine.end(job, index, State.COMPLETED, elapsed_s=3600.0,
+                       requested_mem_bytes=gib * 1024 * MIB)  # fmt: skip
+    groups = typed.json("efficiency", "x")["groups"]
+    assert [one["gib_hours"] for one in groups] == [3.0, 6.0]
+    assert [one["wasted_gib_hours"] for one in groups] == [1.5, 4.5]
+    assert [one["wasted_core_hours"] for one in groups] == [2.25, 2.25]
+    assert "6.00 of 9.00 GiB-hours" in typed("efficiency", "x")
