@@ -41,12 +41,36 @@ def parse_memory(text: str) -> int:
     if match is None or not text.isascii():
         raise BadInputError(
             f"{text!r} is not an amount of memory.",
-            "Write a whole number and K, M, G or T.",
+            _meant_memory(text) or "Write a whole number and K, M, G or T.",
             code="bad-memory",
             value=text,
         )
     kib = int(match[1]) * _KIB[match[2].upper()]
     return -(-kib // 1024)
+
+
+def _meant_memory(text: str) -> str:
+    """Return a hint with the amount that a text means (``4 GiB``, ``x2``); empty if none does."""
+    if factor := re.fullmatch(r"x\s*(\d+(?:\.\d+)?)", text, re.IGNORECASE | re.ASCII):
+        return f"Write {factor[1]}x for a multiple."
+    meant = re.fullmatch(r"\s*(\d{1,9}(?:\.\d{1,3})?)\s*([KMGT])(?:i?B)?\s*", text, re.I | re.ASCII)
+    if meant is None:
+        return ""
+    kib = math.ceil(float(meant[1]) * _KIB[meant[2].upper()])
+    return f"Write {format_memory(-(-kib // 1024))}."
+
+
+def _meant_time(text: str) -> str:
+    """Return a hint with the time that a text means (``2h``, ``1 day``); empty if none does."""
+    meant = re.fullmatch(
+        r"\s*(\d{1,9}(?:\.\d{1,3})?)\s*"
+        r"(?:(s)(?:ec|econd)?s?|(m)(?:in|inute)?s?|(h)(?:our|r)?s?|(d)(?:ay)?s?)\s*",
+        text, re.IGNORECASE | re.ASCII,
+    )  # fmt: skip
+    if meant is None:
+        return ""
+    unit = next(letter for letter in meant.groups()[1:] if letter)
+    return f"Write {format_time(math.ceil(float(meant[1]) * _SECONDS[unit.lower()]))}."
 
 
 def format_memory(mib: int) -> str:
@@ -77,7 +101,10 @@ def parse_time(text: str) -> int | None:
     values = [value for number in numbers if (value := parse_digits(number)) is not None]
     if len(fields) > 3 or len(values) < len(numbers):
         raise BadInputError(
-            f"{text!r} is not a time limit.", _TIME_FORMS, code="bad-time", value=text
+            f"{text!r} is not a time limit.",
+            _meant_time(text) or _TIME_FORMS,
+            code="bad-time",
+            value=text,
         )
     if dash:
         number, hours, minutes, seconds = (*values, 0, 0)[:4]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from tests.support.slurm_cluster import packages
 
 if TYPE_CHECKING:
     from selenium.webdriver import Chrome
@@ -31,9 +32,9 @@ def require_browser() -> None:
         return
     required = bool(os.environ.get("SLURMSLICE_REQUIRE_TOOLS"))
     if required and os.geteuid() == 0 and shutil.which("apt-get"):
-        words = ["apt-get", "-o", "DPkg::Lock::Timeout=300", "install", "-y", "-q"]
-        env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-        subprocess.run([*words, "--no-install-recommends", *_PACKAGES], env=env, timeout=600)
+        with packages.one_at_a_time():
+            packages.apt_get("update")
+            packages.apt_get("install", "-y", "--no-install-recommends", *_PACKAGES)
     if not _is_there():
         (pytest.fail if required else pytest.skip)("Chromium and ChromeDriver are not installed")
 

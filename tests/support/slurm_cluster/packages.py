@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import re
 import subprocess
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from .daemons import find_program
@@ -42,10 +43,17 @@ def install(layout: Layout, say: Callable[[str], None]) -> None:
     """
     if not missing(layout):
         return
-    with Path(tempfile.gettempdir(), "slurmslice-packages.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)  # another cluster may be starting as well
+    with one_at_a_time():
         if wanted := missing(layout):
             _install(layout, wanted, say)
+
+
+@contextlib.contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """Wait for other processes that install: another cluster may be starting as well."""
+    with Path(tempfile.gettempdir(), "slurmslice-packages.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def provide(layout: Layout, program: str, package: str, say: Callable[[str], None]) -> str:
@@ -53,8 +61,8 @@ def provide(layout: Layout, program: str, package: str, say: Callable[[str], Non
     found = find_program(layout, program)
     if found is None:
         say(f"installing packages: {package}")
-        output = _apt_get("update")
-        output += _apt_get("install", "-y", "--no-install-recommends", package)
+        output = apt_get("update")
+        output += apt_get("install", "-y", "--no-install-recommends", package)
         found = find_program(layout, program)
         if found is None:
             raise ClusterError(f"could not install {package}:\n{output[-2000:]}")
@@ -65,13 +73,14 @@ def _install(layout: Layout, wanted: list[str], say: Callable[[str], None]) -> N
     if not find_program(layout, "apt-get"):
         raise ClusterError(f"not a Debian: install {', '.join(wanted)} by other means")
     say(f"installing packages: {' '.join(wanted)}")
-    output = _apt_get("update")
-    output += _apt_get("install", "-y", "--no-install-recommends", *wanted)
+    output = apt_get("update")
+    output += apt_get("install", "-y", "--no-install-recommends", *wanted)
     if still := missing(layout):
         raise ClusterError(f"could not install {', '.join(still)}:\n{output[-2000:]}")
 
 
-def _apt_get(*arguments: str) -> str:
+def apt_get(*arguments: str) -> str:
+    """Call apt-get without questions; return its output."""
     quiet = {"DEBIAN_FRONTEND": "noninteractive", "SYSTEMD_OFFLINE": "1"}
     done = subprocess.run(
         # Another apt-get may be at work: wait for it, apt.conf(5).

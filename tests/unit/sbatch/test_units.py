@@ -126,3 +126,26 @@ def test_no_limit_cannot_be_multiplied() -> None:
     """A multiple of no limit is refused."""
     with raises_error(BadInputError, "cannot-multiply", option="time"):
         scale_time("UNLIMITED", "2x")
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [("2h", "02:00:00"), ("5min", "00:05:00"), ("1 day", "1-00:00:00"), ("90s", "00:01:30"),
+     ("1.5 hours", "01:30:00"), (" 5", "D-HH")],
+)  # fmt: skip
+def test_a_time_in_other_words_is_understood(text: str, meant: str) -> None:
+    """It is refused, because sbatch refuses it; the hint has what to type."""
+    with raises_error(BadInputError, "bad-time") as caught:
+        parse_time(text)
+    assert meant in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [("4GiB", "4G"), ("4 GB", "4G"), ("1.5G", "1536M"), ("x2", "2x")],
+)
+def test_memory_in_other_words_is_understood(text: str, meant: str) -> None:
+    """As for times."""
+    with raises_error(BadInputError, "bad-memory") as caught:
+        parse_memory(text)
+    assert meant in caught.value.hint
