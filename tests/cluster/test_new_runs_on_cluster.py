@@ -87,6 +87,10 @@ def shares_output_only_if_meant(site: Site, folder: Path) -> None:
     for names in (("-o", "all"), ("-o", "%x-%A"), ("-o", "s-%a", "-e", "%u%N")):
         done = site.slurmslice("submit", *names, *line, cwd=folder)
         assert (done.returncode, error_code(done.stderr)) == (2, "file-shared"), names
+    write(site, folder / "t.csv", TABLE)
+    table = (*SMALL, "--table", "t.csv", "-o", "of-{part}", "--", "true")
+    done = site.slurmslice("submit", *table, cwd=folder)
+    assert (done.returncode, error_code(done.stderr)) == (2, "file-shared")
     assert not (folder / "slurmslice-runs").exists()
     submit(site, folder, "-o", "all", "-e", "/dev/null", "--open-mode=append", *line)
     until_done(site, folder, 3)
