@@ -9,8 +9,9 @@ import pytest
 
 from slurmslice.engines.slurm.versions import parse_release
 from tests.support import spank
+from tests.support.errors import error_code
 from tests.support.notes import noted
-from tests.support.site import Site, array_task_of, settled
+from tests.support.site import Site, array_task_of, settled, write
 
 pytestmark = pytest.mark.slurm
 SAY = ("--shell", 'echo "$SLICE:${TEST_IMAGE-}:${TEST_WRITABLE-}" >>said')
@@ -53,6 +54,20 @@ def test_a_plugins_options_pass_unchecked_and_change(plugged: Site, workplace: P
     assert again.returncode == 0, again.stderr
     assert settled(plugged, workplace, "r") == {"COMPLETED": 3}
     assert said(workplace) == [f"{key}:two:yes" for key in range(3)]
+
+
+def test_a_plugins_options_in_an_imported_script(plugged: Site, workplace: Path) -> None:
+    """They are options of this sbatch too; a misspelt one makes no run."""
+    text = "#!/bin/bash\n#SBATCH -a 0-1 --test-image='an image'\n" + SAY[1]
+    for name, script in (("good.sh", text), ("bad.sh", text.replace("image=", "imge="))):
+        write(plugged, workplace / name, script)
+    bad = plugged.slurmslice("import", "bad.sh", cwd=workplace)
+    assert (bad.returncode, error_code(bad.stderr)) == (2, "unknown-option")
+    assert "--test-image" in bad.stderr
+    assert not (workplace / "slurmslice-runs").exists()
+    assert plugged.slurmslice("import", "good.sh", cwd=workplace).returncode == 0
+    assert plugged.slurmslice("run", "good", "--interval", "1", cwd=workplace).returncode == 0
+    assert said(workplace) == [f"{key}:an image:" for key in range(2)]
 
 
 def test_a_resubmission_is_not_held(site: Site, workplace: Path) -> None:

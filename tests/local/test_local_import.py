@@ -200,6 +200,13 @@ def test_nothing_is_made_after_a_refusal(
     assert not (here.folder / "slurmslice-runs").exists()
 
 
+def test_an_option_of_another_cluster(here: Here) -> None:
+    """Nobody is asked on this machine, which does without the option."""
+    (here.folder / "x.sh").write_text("#!/bin/sh\n#SBATCH -a 0 --of-a-plugin=x\ntrue\n")
+    assert here(*IMPORT, "x.sh").returncode == 0
+    assert here("run", "x").returncode == 0
+
+
 def test_no_file_and_a_folder(here: Here) -> None:
     assert error_code(here(*IMPORT).stderr) == "missing-argument"
     assert error_code(here(*IMPORT, "none.sh").stderr) == "unreadable-file"
