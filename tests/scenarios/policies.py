@@ -8,14 +8,20 @@ slurmslice: the slices' own start and end lines, their files, and its exit code.
 from __future__ import annotations
 
 import argparse
+import json
+import shutil
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+from slurmslice.sbatch.array_expression import parse_array
+from slurmslice.status.states import State
 from tests.scenarios.unattended import Line, equal, of_release
 from tests.support.paths import REPOSITORY
 from tests.support.site import (
@@ -217,10 +223,95 @@ def repaired_by_cause(scene: Scene) -> Iterator[Line]:
     yield equal("done", 3, scene.done())
 
 
+# Each slice writes its kind of end, and comes to that end.
+FAILS_IN_FIVE_WAYS = r"""
+kind() { echo "$SLICE $1" >>kinds; }
+python='/usr/bin/python3 -c'
+[ "$SLICE" -lt 300 ] || until [ -e go ]; do sleep 0.5; done
+sleep 1
+if [ "$SLURMD_NODENAME" = "{sick}" ]; then
+  kind sick; echo "OSError: [Errno 5] Input/output error: '/scratch/part-$SLICE'" >&2; exit 5
+elif [ "$SLICE" -ge 300 ]; then
+  kind key; $python "dict()['rate-$SLICE']"
+elif [ $((SLICE % 10)) = 3 ]; then
+  kind value; $python "raise ValueError('cannot invert matrix $SLICE of cell $((SLICE * 7))')"
+elif [ $((SLICE % 25)) = 7 ]; then
+  kind segv; kill -s SEGV $BASHPID
+elif [ $((SLICE % 30)) = 14 ]; then
+  kind file; cat "/data/in-$SLICE.h5"
+elif [ $((SLICE % 100)) = 20 ]; then
+  kind time; sleep 200
+elif [ $((SLICE % 50)) = 11 ]; then
+  kind memory; $python 'bytearray(400 * 2**20)'
+fi
+"""
+
+KINDS = {"sick": "Errno 5", "key": "KeyError", "value": "ValueError", "segv": "signal:SEGV",
+         "file": "No such file", "time": "timeout", "memory": "oom"}  # fmt: skip
+"""For each kind of end, a text that its group has as its cause or in its signature."""
+
+
+def failures_in_groups(scene: Scene) -> Iterator[Line]:
+    """300 slices fail in five ways and on a sick node; then 50 others fail in another way."""
+    names = scene.site.run("sinfo", "-h", "-N", "-o", "%N", cwd=scene.folder).stdout.split()
+    sick = sorted(set(names))[0] if scene.engine == "slurm" else "nowhere"
+    verb = partial(scene.site.slurmslice, cwd=scene.folder, timeout=600)
+    work = FAILS_IN_FIVE_WAYS.replace("{sick}", sick)
+    words = (
+        "run", "-a", "0-349%40", "-t", "1", "-c", "1", "--mem", "100M", "--max-failures", "none",
+        "--engine", scene.engine, "--interval", "1", "--name", "x", "--shell", work,
+    )  # fmt: skip
+    argv = [str(scene.site.python), "-m", "slurmslice", *words]
+    ran = scene.site.popen(argv, cwd=scene.folder)
+    until(lambda: _ended(scene) >= 300, "the first 300 slices to end", deadline_s=900)
+    before = _groups(verb("failures", "x", "--json"))
+    value = next(one for one in before if "ValueError" in one["signature"])
+    write(scene.site, scene.folder / "go", "")
+    yield equal("exit code", 1, ran.wait())
+    kinds = Counter(line.split()[1] for line in _kinds(scene))
+    if scene.engine == "local":
+        del kinds["memory"]  # an ordinary user has no memory limit there
+    groups = _groups(verb("failures", "x", "--json"))
+    found = {
+        kind: sum(one["count"] for one in groups if word in f"{one['cause']} {one['signature']}")
+        for kind, word in KINDS.items()
+    }
+    yield equal("slices in each group", dict(sorted(kinds.items())), {
+        kind: number for kind, number in sorted(found.items()) if number
+    })  # fmt: skip
+    yield equal("groups", len(kinds), len(groups))
+    for one in groups if scene.engine == "slurm" else ():
+        if "Errno 5" in one["signature"]:
+            yield equal("the sick node", {sick: one["count"]}, one["nodes"])
+    again = verb("resubmit", "x", "--group", value["id"])
+    yield equal("resubmitted", (0, len(value["keys"])), (
+        again.returncode, len(parse_array(events(scene.folder, "x", "intent")[-1]["rows"])),
+    ))  # fmt: skip
+    for line in (("failures",), ("explain", value["keys"][0]), ("efficiency",)):
+        print(verb(line[0], "x", *line[1:]).stdout)
+    yield equal("report", 0, verb("report", "x", "--html", "x.html").returncode)
+    shutil.copy(scene.folder / "x.html", f"{tempfile.gettempdir()}/slurmslice-{scene.engine}.html")
+    verb("cancel", "x")
+
+
+def _ended(scene: Scene) -> int:
+    counts = scene.site.status(scene.folder, "x")["counts"]
+    return sum(number for state, number in counts.items() if State(state).final)
+
+
+def _kinds(scene: Scene) -> list[str]:
+    return (scene.folder / "kinds").read_text().splitlines()
+
+
+def _groups(told: Finished) -> list[dict[str, Any]]:
+    groups: list[dict[str, Any]] = json.loads(told.stdout)["groups"]
+    return groups
+
+
 CASES: dict[str, Callable[[Scene], Iterator[Line]]] = {
     case.__name__.replace("_", "-"): case for case in (
         canary, failure_limit, failure_limit_reached, done_before, afterwards, after,
-        repaired_by_cause, grows_and_moves,
+        repaired_by_cause, grows_and_moves, failures_in_groups,
     )
 }  # fmt: skip
 
