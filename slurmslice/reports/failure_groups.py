@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -82,12 +82,16 @@ class FailureGroup:
 class FailureGroups(Sequence[FailureGroup]):
     """The groups of a run's failed slices, the largest first.
 
+    Args:
+        run: the run.
+        on_look: as ``FailureTexts`` calls it.
+
     Attributes:
         texts: what the logs say.
     """
 
-    def __init__(self, run: Run) -> None:
-        self._run, self.texts = run, FailureTexts(run)
+    def __init__(self, run: Run, on_look: Callable[[int, int], None] | None = None) -> None:
+        self._run, self.texts = run, FailureTexts(run, on_look)
         self._rows = rows_by_group(self.texts.now)
         self._order = sorted(self._rows, key=lambda found: (-len(self._rows[found]), found))
 

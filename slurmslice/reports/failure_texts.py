@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cached_property
 
 from slurmslice.errors import SlurmsliceError
@@ -46,17 +46,26 @@ def _is_of(known: KnownFailure, status: SliceStatus) -> bool:
 class FailureTexts:
     """The signatures of the failed slices of a run. Accepted failures are none of them.
 
+    Args:
+        run: the run.
+        on_look: is called before each slice, with the number of those before it and of all.
+
     Attributes:
         before: what was known before, by row.
         now: what is known now, by row.
         read: the number of logs that were read.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, on_look: Callable[[int, int], None] | None = None) -> None:
         self._run = run
         self.before = cached_failures(run)
         self.read = 0
-        self.now = {row: self._look(row) for row in run.failed_rows}
+        self.now: dict[int, KnownFailure] = {}
+        failed = run.failed_rows
+        for number, row in enumerate(failed):
+            if on_look:
+                on_look(number, len(failed))
+            self.now[row] = self._look(row)
         if self.now != self.before:
             write_failures(run.directory, self.now.values())
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -90,15 +90,16 @@ class Page:
     version: str = __version__
 
 
-def make_page(run: Run, script: str) -> Page:
+def make_page(run: Run, script: str, on_look: Callable[[int, int], None] | None = None) -> Page:
     """Return the page of a run that was just polled.
 
     Args:
         run: the run.
         script: the text of its script.
+        on_look: as ``FailureTexts`` calls it.
     """
     statuses = [run.statuses.seen(row) for row in range(len(run.table))]
-    requested, groups = SliceRequests(run), FailureGroups(run)
+    requested, groups = SliceRequests(run), FailureGroups(run, on_look)
     shown = [groups[number] for number in range(min(_MOST_GROUPS, len(groups)))]
     left = len(groups) - len(shown)
     return Page(

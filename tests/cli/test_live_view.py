@@ -10,6 +10,7 @@ from slurmslice.actions.follow import FollowOptions, follow_step
 from slurmslice.actions.poll import poll
 from slurmslice.cli.output.live_block import LiveBlock
 from slurmslice.cli.output.live_view import LiveView
+from slurmslice.cli.output.reading_logs import reading_logs
 from slurmslice.run.run import Run
 from slurmslice.status.states import State
 from tests.conftest import NewRun
@@ -31,6 +32,19 @@ def test_a_block_erases_all_its_rows(
     block.end()
     block.end()
     assert capsys.readouterr().err == "\n"
+
+
+def test_without_colours_the_block_is_still_erased(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """NO_COLOR is about colours, not about the cursor."""
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "80")
+    block = LiveBlock()
+    block.paint(["\x1b[31mFAILED\x1b[0m", "b"])
+    assert capsys.readouterr().err == "\r\x1b[JFAILED\nb"
+    block.clear()
+    assert capsys.readouterr().err == "\r\x1b[1A\x1b[J"
 
 
 @pytest.fixture
@@ -78,3 +92,23 @@ def test_the_rate_counts_what_ended_while_it_was_watched(
     engine.end(next(iter(engine.jobs)), 7, State.COMPLETED, elapsed_s=1020.0)
     poll(busy)
     assert view.pace_text(busy).startswith("0.5/min")
+
+
+def test_reading_many_logs_is_shown_and_erased(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a terminal, if it takes long; elsewhere nothing is printed."""
+    now = 0.0
+    monkeypatch.setattr("slurmslice.cli.output.reading_logs.time.monotonic", lambda: now)
+    for terminal in (True, False):
+        monkeypatch.setattr(
+            "slurmslice.cli.output.reading_logs.is_repaintable", lambda there=terminal: there
+        )
+        with reading_logs() as show:
+            show(0, 9000)
+            assert capsys.readouterr().err == ""
+            now += 1
+            show(4000, 9000)
+            said = capsys.readouterr().err
+            assert ("4000 of 9000" in said) == terminal
+        assert capsys.readouterr().err == ("\r\x1b[J" if terminal else "")

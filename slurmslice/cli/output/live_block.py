@@ -26,14 +26,23 @@ class LiveBlock:
 
     def paint(self, lines: Sequence[str]) -> None:
         """Replace the lines that were painted last."""
-        text = self._erasure() + "\n".join(lines)
-        click.echo(text, nl=False, err=True, color=use_colors(True))
+        text = "\n".join(lines)
+        shown = text if use_colors(True) else click.unstyle(text)
+        click.echo(
+            self._erasure() + shown, nl=False, err=True, color=True
+        )  # keep the cursor's codes
         self._lines = tuple(lines)
 
     def end(self) -> None:
         """Leave the lines as they are; the next text starts on a new line."""
         if self._lines:
             click.echo("", err=True)
+        self._lines = ()
+
+    def clear(self) -> None:
+        """Erase the lines."""
+        if self._lines:
+            click.echo(self._erasure(), nl=False, err=True, color=True)
         self._lines = ()
 
     def _erasure(self) -> str:
