@@ -1,4 +1,4 @@
-"""A canary, stop rules, steps between runs, and a run that grows, each played to its end.
+"""A canary, stop rules, steps between runs, growth, and failures, each played to its end.
 
 ``python -m tests.scenarios.policies FOLDER [CASE …]`` plays each case on a real cluster and with
 ``--engine local``, and prints a line for each. It exits 1 if one is wrong. The judge is not
@@ -246,7 +246,7 @@ elif [ $((SLICE % 50)) = 11 ]; then
 fi
 """
 
-KINDS = {"sick": "Errno 5", "key": "KeyError", "value": "ValueError", "segv": "signal:SEGV",
+KINDS = {"sick": "Errno 5", "key": "KeyError", "value": "ValueError", "segv": "exit:139",
          "file": "No such file", "time": "timeout", "memory": "oom"}  # fmt: skip
 """For each kind of end, a text that its group has as its cause or in its signature."""
 
@@ -263,7 +263,8 @@ def failures_in_groups(scene: Scene) -> Iterator[Line]:
     )  # fmt: skip
     argv = [str(scene.site.python), "-m", "slurmslice", *words]
     ran = scene.site.popen(argv, cwd=scene.folder)
-    until(lambda: _ended(scene) >= 300, "the first 300 slices to end", deadline_s=900)
+    until((scene.folder / "slurmslice-runs" / "x" / "run.json").exists, "the run")
+    until(lambda: _ended(scene) >= 297, "all but those that take too long", deadline_s=900)
     before = _groups(verb("failures", "x", "--json"))
     value = next(one for one in before if "ValueError" in one["signature"])
     write(scene.site, scene.folder / "go", "")
@@ -284,9 +285,9 @@ def failures_in_groups(scene: Scene) -> Iterator[Line]:
         if "Errno 5" in one["signature"]:
             yield equal("the sick node", {sick: one["count"]}, one["nodes"])
     again = verb("resubmit", "x", "--group", value["id"])
-    yield equal("resubmitted", (0, len(value["keys"])), (
-        again.returncode, len(parse_array(events(scene.folder, "x", "intent")[-1]["rows"])),
-    ))  # fmt: skip
+    failed_again = int(scene.engine == "local")  # there it follows them to their end
+    sent = len(parse_array(events(scene.folder, "x", "intent")[-1]["rows"]))
+    yield equal("resubmitted", (failed_again, len(value["keys"])), (again.returncode, sent))
     for line in (("failures",), ("explain", value["keys"][0]), ("efficiency",)):
         print(verb(line[0], "x", *line[1:]).stdout)
     yield equal("report", 0, verb("report", "x", "--html", "x.html").returncode)
