@@ -73,6 +73,39 @@ def test_files_arrive_while_slices_run(site: Site, workplace: Path) -> None:
     assert verb("extend", "x", *source).returncode == 5
 
 
+GROWS_NOT = {
+    "count": (
+        ("--glob", "in/*"),
+        'echo "$SLICE_COUNT"',
+        ("--glob", "in/*"),
+        "growth-changes-value",
+    ),
+    "open-count": (
+        ("--open", "--glob", "in/*"),
+        'echo "$SLICE_COUNT"',
+        (),
+        "growth-changes-value",
+    ),
+    "axis": (("--grid", "n=1,2"), "true", ("--grid", "n=1,2", "--grid", "m=1"), "other-columns"),
+}
+"""The slices of a run, its command, the words of ``extend`` (none: it is not made), the code."""
+
+
+def test_what_cannot_grow_is_refused(site: Site, workplace: Path) -> None:
+    """A command that uses the number of slices, and another axis, which would rename the slices."""
+    for name, (source, work, more, code) in GROWS_NOT.items():
+        arrive(site, workplace, f"of-{name}")
+        words = ("submit", *source, "--mem", "50M", "--name", name, "--shell", work)
+        done = site.slurmslice(*words, cwd=workplace)
+        assert done.returncode == (0 if more else 2), done.stderr
+        if more:
+            arrive(site, workplace, f"late-{name}")
+            done = site.slurmslice("extend", name, *more, cwd=workplace)
+        assert (done.returncode, error_code(done.stderr)) == (2, code), done.stderr
+        if more:
+            assert len(events(workplace, name, "slices_changed")) == 0
+
+
 def line(name: str, value: str, work: str = ":") -> str:
     """Return a line of a job file that says its value when it ends."""
     return f"echo begin {name} >>said; {work}; echo {name}={value} >>said\n"

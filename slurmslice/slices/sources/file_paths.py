@@ -87,7 +87,8 @@ def _settled(paths: list[str], pattern: str, duration: str) -> tuple[list[str], 
             pattern=pattern,
             files=young,
         )
-    message = f"Left out: {young} files that changed in the last {duration}."
+    files = "1 file" if young == 1 else f"{young} files"
+    message = f"Left out: {files} that changed in the last {duration}."
     note = Note("files-not-settled", message, {"files": young, "settled": duration})
     return settled, (note,) if young else ()
 
