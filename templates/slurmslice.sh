@@ -383,11 +383,13 @@ _run_by_hand() {
 # Runs the task in a child, which has a process group of its own (set -m), and passes signals on to
 # that group: Slurm signals this script at scancel, at the time limit and for --signal=B:.
 _supervise() {
-  local _signal
+  local _signal _usage='' _watch _answers
   _child='' _told='' _early='' _asked=''
   _read_clock
   _since=$_now
   exec {_report}<> <(:) # a pipe without a name, for what the child reports
+  [[ $_pack != 1 ]] || _find_control_group
+  _start_watchdog "$_usage"
   trap '_signalled=yes; _signal_child USR1' USR1
   trap '_signalled=yes; _signal_child USR2' USR2
   [[ $_pack == 1 ]] || trap '_signalled=yes _asked=yes; [[ ! $_child ]] || _signal_child URG' URG
@@ -396,14 +398,16 @@ _supervise() {
     trap "_signalled=yes _told=$_signal; _signal_child $_signal" "$_signal"
   done
   set -m
-  (_work) </dev/null &
+  (_work) </dev/null {_watch}>&- {_answers}>&- &
   _child=$!
   set +m
+  echo "0 $_child" >&"$_watch"
   [[ ! $_early ]] || _signal_child "$_early" # it came before the child was known
 
   _await_child "$_child" _repeat_signal
   _read_cpu
   _measure "$_since" "$_cpu"
+  _end_watch 0 "$((_now - _since))"
   if _record_end && [[ $_pack == 1 ]] && _make_section 0 "${_told:-$_exit}" 4096; then
     builtin printf %s "$_section" >&"$_out" && _discard_log
     _remove_logs
@@ -660,7 +664,7 @@ _keep_ended() {
   local _said _slot _host _late=() _lost=() _missed=() _hosts=() _measured=()
   local _pattern="slurmslice (start|timeout|cancel|memory|check|end) job=$_job restart=[0-9]+ at=[0-9]+"
   _pattern+=' host=([^ ]+) slot=([0-9]+)( (exit|of)=([0-9]+))?( told=[A-Z]+)?'
-  _pattern+='(( us=[0-9]+)?( cpu_us=[0-9]+)?)( |$)'
+  _pattern+='(( us=[0-9]+)?( cpu_us=[0-9]+)?( mem=[0-9]+ samples=[0-9]+)?)( |$)'
   while IFS= read -r _said; do
     [[ $_said =~ $_pattern ]] || continue
     _slot=${BASH_REMATCH[3]} _hosts[BASH_REMATCH[3]]=${BASH_REMATCH[2]}
@@ -692,7 +696,6 @@ _dispatch() {
   _running=() _lost=() _since=() _spent=() _silent=() _stopping='' _partial='' _cpu=''
   _cancelled=() _next=0 _asked=''
   _trapped='' # a trap on EXIT is the dispatcher's, and the slices are processes of their own
-  trap : PIPE # in case the watchdog is killed
   _share_variables
   trap '_signal_slices USR1' USR1
   trap '_signal_slices USR2' USR2
@@ -701,8 +704,8 @@ _dispatch() {
     # shellcheck disable=SC2064 # $_signal as it is now
     trap "_stop_slices $_signal" "$_signal"
   done
-  _find_kill_count
-  if ((_slice_time)); then exec {_watch}> >(_watch_times); else exec {_watch}>/dev/null; fi
+  _find_control_group
+  _start_watchdog "$_usage${_slice_time#0}"
   exec {_bell}<> <(:)
   for _slot in "${!_line[@]}"; do
     [[ ! ${_kept[_slot]:-} ]] || continue
@@ -760,7 +763,7 @@ _end_cancelled() {
       _cancelled[_slot]=yes
       _progress cancel "slot=$_slot"
       kill -s TERM -- "-${_running[_slot]}"
-      (_kill_late "${_running[_slot]}") {_watch}>&- &
+      (_kill_late "${_running[_slot]}") {_watch}>&- {_answers}>&- &
     elif ((_slot >= _next)); then
       _cancelled[_slot]=yes
       _progress cancel "slot=$_slot"
@@ -790,7 +793,7 @@ _start_slice() {
   ((_at_once == 1)) || _choose_seat "$1"
   set -m
   if ((_at_once == 1)); then
-    (_begin_slice "$1") {_watch}>&- &
+    (_begin_slice "$1") {_watch}>&- {_answers}>&- &
   else
     (
       trap : HUP INT TERM USR1 USR2 # they are for the slice
@@ -804,7 +807,7 @@ _start_slice() {
       _read_cpu
       echo "ended $1 $_exit $_cpu" >&"$_bell"
       exit "$_exit"
-    ) {_watch}>&- &
+    ) {_watch}>&- {_answers}>&- &
   fi
   _running[$1]=$!
   set +m
@@ -855,7 +858,7 @@ _finish_slice() {
   _end_group "${_running[$1]}" "$_exit"
   _count_kills
   unset "_running[$1]"
-  echo "$1 0" >&"$_watch"
+  _end_watch "$1" "$((_now - _since[$1]))"
   # A signal from outside reaches each process of the task. It may be on its way here: then no other
   # slice begins.
   case $_stopping${_cancelled[$1]:-}$_exit in 129 | 130 | 143) command sleep 0.3 ;; esac
@@ -901,31 +904,90 @@ _progress_surely() {
   done 2>/dev/null
 }
 
-# The watchdog: a process beside the slices, which ends those that take too long. It reads
-# "slot group" when a slice starts and "slot 0" when it has ended, and ends with its input. A slot
-# is never signalled after its end was read, so the number of its group may be used again.
-_watch_times() {
-  local _group=() _due=() _warned=() _clock=0 _text='' _part _read _now _before _step _slot
+# ---- The watchdog: a process beside the slices, which ends those that take too long, and measures memory
+
+# Starts the watchdog, unless $1 is empty: then there is nothing to watch.
+_start_watchdog() {
+  trap : PIPE # in case it is killed
+  if [[ $1 ]]; then
+    exec {_answers}<> <(:)
+    exec {_watch}> >(_watch_slices)
+  else
+    exec {_watch}>/dev/null {_answers}</dev/null
+  fi
+}
+
+# Tells the watchdog that slot $1 has ended after $2 microseconds. Adds the peak of its memory to
+# _figures, if it was measured three times or more.
+_end_watch() {
+  local _answer=''
+  if [[ ! $_usage ]] || (($2 < 300000)); then
+    echo "$1 0" >&"$_watch"
+    return
+  fi
+  echo "$1 ask" >&"$_watch"
+  while IFS= read -r -t 2 -u "$_answers" _answer && [[ $_answer != "$1 "* ]]; do :; done
+  [[ $_answer ]] || _usage='' # it was killed
+  [[ ! $_answer =~ ^"$1 "([0-9]+)\ ([0-9]+)$ ]] || ((BASH_REMATCH[1] < 3)) ||
+    _figures+=" mem=${BASH_REMATCH[2]} samples=${BASH_REMATCH[1]}"
+} 2>/dev/null
+
+# The watchdog itself. It reads "SLOT GROUP" when a slice starts, and "SLOT 0" when it has ended, or
+# "SLOT ask": then it answers "SLOT SAMPLES BYTES". It ends with its input. A slot is never signalled
+# after its end was read, so the number of its group may be used again.
+_watch_slices() {
+  local _group=() _due=() _warned=() _since=() _peak=() _samples=() _clock=0 _next=0 _text='' _part _read
+  local _before _wait
   trap - EXIT
   trap '' HUP INT TERM USR1 USR2 # they are for the slices
+  set +f                         # prepare may have set these
+  shopt -u failglob nullglob
   printf -v _before '%(%s)T' -1
   while :; do
-    IFS= read -r -t 1 _part # at the time-out it has the beginning of a line
+    _choose_wait
+    IFS= read -r -t "$_wait" _part # at the time-out it has the beginning of a line
     _read=$?
     _text+=$_part
     ((_read == 0 || _read > 128)) || return
+    _read_clock
+    [[ ! $_usage ]] || ((_next - 5000000 < _now && _now < _next)) || _sample_memory
+    ((!_slice_time)) || _count_seconds
+    ((_read)) || _hear_of "${_text% *}" "${_text#* }"
+    ((!_slice_time)) || _look_for_late
+  done
+}
 
-    # A second has passed, or less. If more, the task was suspended or the clock was set.
-    printf -v _now '%(%s)T' -1
-    ((_step = _now - _before, _before = _now, _clock += _step < 0 || _step > 2 ? 1 : _step))
-    if ((_read == 0)); then
-      _slot=${_text% *}
-      _group[_slot]=${_text#* } _due[_slot]=$((_clock + _slice_time + 1)) _text=''
-      ((_group[_slot])) || unset "_group[$_slot]" "_due[$_slot]" "_warned[$_slot]"
-    fi
-    for _slot in "${!_due[@]}"; do
-      ((_clock < _due[_slot])) || _end_late "$_slot"
-    done
+# Sets _wait to the seconds until there is something to do.
+_choose_wait() {
+  local _longest=5000000
+  ((!_slice_time)) || _longest=1000000
+  [[ ! $_usage ]] || ((_next - _now > _longest)) || ((_longest = _next > _now ? _next - _now : 1))
+  printf -v _wait '%d.%06d' "$((_longest / 1000000))" "$((_longest % 1000000))"
+}
+
+# Handles a line about slot $1: its group, or its end.
+_hear_of() {
+  _text=''
+  if [[ $2 == ask || $2 == 0 ]]; then
+    [[ $2 == 0 ]] || echo "$1 ${_samples[$1]:-0} $((${_peak[$1]:-0} / _at_once))" >&"$_answers"
+    unset "_group[$1]" "_due[$1]" "_warned[$1]" "_since[$1]" "_samples[$1]" "_peak[$1]"
+    return
+  fi
+  _group[$1]=$2 _due[$1]=$((_clock + _slice_time + 1)) _since[$1]=$_now
+  ((_next = _now + 100000))
+}
+
+# Counts a second that has passed, or less. If more, the task was suspended or the clock was set.
+_count_seconds() {
+  local _second _step
+  printf -v _second '%(%s)T' -1
+  ((_step = _second - _before, _before = _second, _clock += _step < 0 || _step > 2 ? 1 : _step))
+}
+
+_look_for_late() {
+  local _slot
+  for _slot in "${!_due[@]}"; do
+    ((_clock < _due[_slot])) || _end_late "$_slot"
   done
 }
 
@@ -940,15 +1002,43 @@ _end_late() {
   _warned[$1]=yes _due[$1]=$((_clock + _grace))
 }
 
+# Measures the memory of the job on this node: anonymous and shared memory, without the file cache. The next time
+# is when the youngest slice has run a tenth longer, after 0.1 s to 5 s.
+_sample_memory() {
+  local IFS='' _slot _file _text _bytes=0 _youngest=0 _anonymous=$'(^|\n)(anon|total_rss) ([0-9]+)'
+  local _shared=$'\n(shmem|total_shmem) ([0-9]+)'
+  for _file in $_usage; do # a pattern
+    _text=''
+    read -r -d '' _text <"$_file"
+    [[ ! $_text =~ $_anonymous ]] || ((_bytes += BASH_REMATCH[3]))
+    [[ ! $_text =~ $_shared ]] || ((_bytes += BASH_REMATCH[2]))
+  done
+  for _slot in "${!_since[@]}"; do
+    ((_samples[_slot] += 1, _peak[_slot] >= _bytes || (_peak[_slot] = _bytes)))
+    ((_since[_slot] <= _youngest)) || _youngest=${_since[_slot]}
+  done
+  ((_next = (_now - _youngest) / 10, _next = _next < 100000 ? 100000 : _next > 5000000 ? 5000000 : _next))
+  ((_next += _now))
+} 2>/dev/null
+
+# ---- The control group of the job, cgroups(7), v2 or v1, if it is this job's alone
+
 # Sets _memory to the file in which the kernel counts the processes that it killed for want of
-# memory, cgroups(7), v2 or v1, if the control group is this task's alone.
-_find_kill_count() {
+# memory, and _usage to a pattern for the files with the memory in use: one for each task of a job
+# step. The file of the whole job may be out of date for two seconds (seen on Linux 6.18).
+_find_control_group() {
   local _kind _group _file
-  _memory=/dev/null _killed=0
+  _memory=/dev/null _usage='' _killed=0
   while IFS=: read -r _ _kind _group; do
+    [[ $_group =~ /(job_$_job_id|slurmslice-[^/]+)/ ]] || continue
     for _file in "/sys/fs/cgroup/$_kind$_group"/memory.{events,oom_control}; do
-      [[ $_group =~ /(job_$_job_id|slurmslice-[^/]+)/ && -r $_file ]] && _memory=$_file
+      [[ ! -r $_file ]] || _memory=$_file
     done
+    _file=/sys/fs/cgroup/$_kind$_group
+    [[ -r $_file/memory.stat ]] || continue
+    [[ ! $_file =~ ^(.*/job_[0-9]+/step_)[^/]+(/.*|)/task_[^/]+$ ]] ||
+      _file="${BASH_REMATCH[1]}*${BASH_REMATCH[2]}/task_*"
+    _usage=$_file/memory.stat
   done 2>/dev/null </proc/self/cgroup
 }
 

@@ -194,10 +194,6 @@ class Engine(Protocol):
     """A time limit is rounded up to minutes."""
 
     @property
-    def sampling_s(self) -> float | None:
-        """Seconds between two measurements of a task's memory, unless its request differs."""
-
-    @property
     def stewards(self) -> Stewards | None:
         """Jobs that follow a run by themselves; None if this engine has none."""
 

@@ -10,7 +10,7 @@ from slurmslice.sbatch.units import format_memory, format_time, round_up_memory
 
 LEAST_SLICES = 3
 _MARGIN, _CPU_MARGIN, _LEAST_CHANGE, _LEAST_SHARE = 1.25, 1.2, 0.2, 0.9
-_LEAST_MIB, _LEAST_TIME_S, _LEAST_CPU_TIME_S = 100, 300, 10.0
+_LEAST_MIB, _LEAST_TIME_S = 100, 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +22,14 @@ class Advice:
         value: the value to ask for; empty if the request should stay, or there is no evidence.
         reason: the reason, for a person.
         enough: there is enough evidence.
+        amount: the value as a number, in MiB, seconds or CPUs; 0 without one.
     """
 
     option: str
     value: str
     reason: str
     enough: bool = True
+    amount: float = 0
 
     def __str__(self) -> str:
         if self.value:
@@ -108,18 +110,19 @@ def _advise(
     failed = sum(one > lower for one in (*found.used, *found.floors))
     if lower > 0 and failed:
         reason += f"; at {text(lower)} {failed} would have failed"
-    return Advice(option, text(wanted), reason)
+    return Advice(option, text(wanted), reason, amount=wanted)
 
 
-def advise_cpus(found: Evidence, times_s: Sequence[float]) -> Advice:
+def advise_cpus(found: Evidence, times_s: Sequence[float], least_s: float) -> Advice:
     """Advise on the CPUs of a slice.
 
     Args:
         found: the average number of CPUs that each slice used.
         times_s: the duration of each.
+        least_s: a shorter slice says nothing, seconds.
     """
     option, had = "cpus-per-task", found.requested or 1
-    long = [n for n, s in zip(found.used, times_s, strict=True) if s >= _LEAST_CPU_TIME_S]
+    long = [n for n, s in zip(found.used, times_s, strict=True) if s >= least_s]
     if found.done < LEAST_SLICES or len(long) < max(LEAST_SLICES, _LEAST_SHARE * found.done):
         words = f"evidence: {found.done - len(long)} of {found.done} are too short, or not measured"
         return Advice(option, "", words, enough=False)
@@ -129,7 +132,7 @@ def advise_cpus(found: Evidence, times_s: Sequence[float]) -> Advice:
         return Advice(option, "", f"keep {had:.0f}; the busiest slice used {most:.1f}")
     slower = 1 + max(0.0, most - 1) / (had - 1) * (had / wanted - 1)
     reason = f"the busiest slice used {most:.1f} of {had:.0f}; at worst it takes {slower:.1f} times"
-    return Advice(option, str(wanted), f"{reason} as long")
+    return Advice(option, str(wanted), f"{reason} as long", amount=wanted)
 
 
 def _memory_above(mib: float) -> int:

@@ -11,36 +11,18 @@ from slurmslice.policy.causes import cause_of
 from slurmslice.reports.advice import Advice, Evidence, advise_cpus, advise_memory, advise_time
 from slurmslice.reports.growth import find_growth
 from slurmslice.reports.slice_requests import SliceRequest, SliceRequests
+from slurmslice.reports.slice_use import Hours, SliceUse
 from slurmslice.run.continuations import count_continuations
 from slurmslice.run.run import Run
+from slurmslice.sbatch.options import MEMORY_OPTIONS
 from slurmslice.sbatch.resource_request import ResourceRequest
-from slurmslice.sbatch.units import parse_sampling_interval
+from slurmslice.sbatch.units import format_memory
 from slurmslice.spec.packing import slice_request
 from slurmslice.status.reconcile import SliceStatus
 from slurmslice.status.states import State
 
-_MIB, _HOUR = 2**20, 3600
+_MIB = 2**20
 _Exceeded = Mapping[tuple[State, int], Sequence[float]]
-_LEAST_SAMPLES = 3
-
-
-@dataclass(frozen=True, slots=True)
-class SliceUse:
-    """The use of resources by a slice that is done.
-
-    Attributes:
-        row: its row.
-        status: its last attempt.
-        request: the request of that attempt.
-        few_samples: its peak comes from fewer than three measurements.
-        continued: an earlier attempt did a part of its work.
-    """
-
-    row: int
-    status: SliceStatus
-    request: SliceRequest
-    few_samples: bool
-    continued: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +37,7 @@ class GroupReport:
         memory, time, cpus: the evidence, in MiB, seconds and CPUs.
         advice: the advice on each of these.
         growth: a sentence for each figure that grows with a column.
-        core_h, gib_h: requested by these slices, as far as their use was measured, in core-hours
-            and GiB-hours.
-        wasted_core_h, wasted_gib_h: the parts of these that were not used.
+        hours: what these slices requested, and did not use.
     """
 
     request: ResourceRequest
@@ -68,10 +48,7 @@ class GroupReport:
     cpus: Evidence
     advice: tuple[Advice, ...]
     growth: tuple[str, ...]
-    core_h: float
-    gib_h: float
-    wasted_core_h: float
-    wasted_gib_h: float
+    hours: Hours
 
     def record(self) -> dict[str, object]:
         """Return it as a plain record, for ``--json``; memory in MiB, time in seconds."""
@@ -84,10 +61,7 @@ class GroupReport:
                 name: {"requested": one.requested, "measured": len(one.used), **spread(one.used)}
                 for name, one in self.figures()
             },
-            "core_hours": self.core_h,
-            "gib_hours": self.gib_h,
-            "wasted_core_hours": self.wasted_core_h,
-            "wasted_gib_hours": self.wasted_gib_h,
+            **hours_record(self.hours),
             "growth": list(self.growth),
             "advice": [asdict(one) for one in self.advice],
         }
@@ -95,6 +69,16 @@ class GroupReport:
     def figures(self) -> tuple[tuple[str, Evidence], ...]:
         """Return the evidence of each resource with its name."""
         return ("memory", self.memory), ("time", self.time), ("cpus", self.cpus)
+
+
+def hours_record(hours: Hours) -> dict[str, float]:
+    """Return hours as a plain record, for ``--json``."""
+    return {
+        "core_hours": hours.core,
+        "gib_hours": hours.gib,
+        "wasted_core_hours": hours.unused_core,
+        "wasted_gib_hours": hours.unused_gib,
+    }
 
 
 def spread(figures: Sequence[float]) -> dict[str, float | None]:
@@ -130,66 +114,57 @@ def _report(
     memory, time, cpus = _memory(uses), _time(uses), _cpus(uses)
     memory = _with_exceeded(memory, State.OUT_OF_MEMORY, seen, exceeded)
     time = _with_exceeded(time, State.TIMEOUT, seen, exceeded)
-    busy = [u.status.elapsed_s or 0.0 for u in uses if _cpus_used(u) is not None]
-    advice = [advise_memory(memory), advise_time(time), advise_cpus(cpus, busy)]
+    busy = [one.elapsed_s for one in uses if one.cpus is not None]
+    least_s = _OWN_TIMES_S if run.record.packing.pack > 1 else _SLURM_TIMES_S
+    advice = [advise_memory(memory), advise_time(time), advise_cpus(cpus, busy, least_s)]
     advice = _for_options(advice, uses[0].request.options if uses else ResourceRequest())
     return GroupReport(
         own, uses, _left_out(seen, done), memory, time, cpus, tuple(advice),
-        tuple(_growth(run, uses)), *_waste(uses),
+        tuple(_growth(run, uses)), sum((one.hours for one in uses), Hours()),
     )  # fmt: skip
+
+
+_OWN_TIMES_S, _SLURM_TIMES_S = 1.0, 10.0
+"""The shortest slices whose CPUs are known well enough: they measured their time, or Slurm did, in
+whole seconds."""
 
 
 def _for_options(advice: list[Advice], options: ResourceRequest) -> list[Advice]:
     """Give the advice for the options in force; none on CPUs that memory or processes follow."""
     memory, time, cpus = advice
-    if "mem-per-cpu" in options and memory.value:
-        value = options.with_changes({"mem": memory.value})["mem-per-cpu"]
-        memory = replace(memory, option="mem-per-cpu", value=value)
-    follows = "mem" not in options or options.processes > 1
+    used = next((name for name in MEMORY_OPTIONS if name in options), "")
+    parts = {"mem-per-cpu": options.cpus, "mem-per-gpu": options.gpus or 1}.get(used, 1)
+    memory = replace(memory, option=used or memory.option)
+    if memory.amount and parts > 1:
+        amount = math.ceil(memory.amount / parts)
+        memory = replace(memory, amount=amount, value=format_memory(amount))
+    follows = used in {"", "mem-per-cpu"} or "cpus-per-gpu" in options or options.processes > 1
     return [memory, time] if follows else [memory, time, cpus]
 
 
 def _use(run: Run, row: int, status: SliceStatus, request: SliceRequest) -> SliceUse:
-    own = request.options.get("acctg-freq")
-    interval = parse_sampling_interval(own) if own else run.engine.sampling_s or 0.0
-    few = (status.elapsed_s or 0.0) < _LEAST_SAMPLES * interval
     continued = count_continuations(run.journal_state.repairs.of(row)) > 0
-    return SliceUse(row, status, request, few, continued)
-
-
-def _peak_mib(use: SliceUse) -> float | None:
-    """Return a reliable peak, MiB; None if there is none."""
-    peak, limit = use.status.max_rss_bytes, use.request.mem_bytes
-    unreliable = peak is None or use.few_samples or (limit is not None and peak > limit)
-    return None if unreliable or peak is None else peak / _MIB
-
-
-def _cpus_used(use: SliceUse) -> float | None:
-    cpu, elapsed = use.status.cpu_s, use.status.elapsed_s
-    return cpu / elapsed if cpu is not None and elapsed else None
+    return SliceUse(row, status, request, continued)
 
 
 def _memory(uses: Sequence[SliceUse]) -> Evidence:
-    known = [(one, one.status.max_rss_bytes) for one in uses]
-    peaks = [(one, peak) for one, peak in known if peak is not None]
-    above = [
-        one.row for one, peak in peaks if one.request.mem_bytes and peak > one.request.mem_bytes
-    ]
-    floors = [peak / _MIB for one, peak in peaks if one.few_samples and one.row not in above]
-    used = [mib for one in uses if (mib := _peak_mib(one)) is not None]
+    used = [mib for one in uses if (mib := one.peak_mib) is not None]
+    above = sum(one.above_limit for one in uses)
+    few = [one for one in uses if one.few_samples and not one.above_limit]
+    floors = [one.status.max_rss_bytes / _MIB for one in few if one.status.max_rss_bytes]
     requested = _most_common([one.request.mem_bytes for one in uses])
     had = requested / _MIB if requested else None
-    return Evidence(len(uses), used, had, floor_only=floors, above_limit=len(above))
+    return Evidence(len(uses), used, had, floor_only=floors, above_limit=above)
 
 
 def _time(uses: Sequence[SliceUse]) -> Evidence:
     whole = [one for one in uses if not one.continued]
-    used = [one.status.elapsed_s or 0.0 for one in whole]
+    used = [one.elapsed_s for one in whole]
     return Evidence(len(whole), used, _most_common([one.request.time_s for one in uses]))
 
 
 def _cpus(uses: Sequence[SliceUse]) -> Evidence:
-    used = [cpus for one in uses if (cpus := _cpus_used(one)) is not None]
+    used = [cpus for one in uses if (cpus := one.cpus) is not None]
     return Evidence(len(uses), used, _most_common([one.request.cpus for one in uses]))
 
 
@@ -250,8 +225,8 @@ def _exceeded_request(run: Run, row: int, number: int, state: State) -> float | 
 
 
 def _growth(run: Run, uses: Sequence[SliceUse]) -> Iterator[str]:
-    measured = [(one, mib) for one in uses if (mib := _peak_mib(one)) is not None]
-    whole = [(one, one.status.elapsed_s or 0.0) for one in uses if not one.continued]
+    measured = [(one, mib) for one in uses if (mib := one.peak_mib) is not None]
+    whole = [(one, one.elapsed_s) for one in uses if not one.continued]
     for name, pairs in (("memory", measured), ("time", whole)):
         columns = _columns(run, [one.row for one, _ in pairs])
         column = find_growth(columns, [figure for _, figure in pairs])
@@ -270,18 +245,3 @@ def _columns(run: Run, rows: Sequence[int]) -> dict[str, list[str]]:
     values = [run.table.column_values(row) for row in rows]
     columns = {name: [one[at] for one in values] for at, name in enumerate(names)}
     return columns | {"key": [run.table.keys[row] for row in rows]}
-
-
-def _waste(uses: Sequence[SliceUse]) -> tuple[float, float, float, float]:
-    """Return the requested core-hours and GiB-hours, and the unused ones, as far as measured."""
-    core = gib = unused_core = unused_gib = 0.0
-    for one in uses:
-        elapsed, limit = one.status.elapsed_s or 0.0, one.request
-        if one.status.cpu_s is not None:
-            asked = (limit.cpus or 1) * elapsed
-            core, unused_core = core + asked, unused_core + max(0.0, asked - one.status.cpu_s)
-        if (mib := _peak_mib(one)) is not None and limit.mem_bytes:
-            had = limit.mem_bytes / _MIB
-            gib += had / 1024 * elapsed
-            unused_gib += max(0.0, had - mib) / 1024 * elapsed
-    return core / _HOUR, gib / _HOUR, unused_core / _HOUR, unused_gib / _HOUR

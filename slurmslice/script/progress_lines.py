@@ -6,6 +6,7 @@ setup or from slurmstepd. There is one line for each event::
 
     slurmslice start job=419 restart=0 at=1795424103 host=n3 slot=0 format=1
     slurmslice end job=419 restart=0 at=1795424180 host=n3 slot=0 exit=0 us=77203344 cpu_us=76990000
+    slurmslice end job=419 restart=0 at=1795424180 host=n3 slot=1 exit=0 us=9 mem=81788 samples=9
     slurmslice end job=419 restart=0 at=1795424181 host=n3 slot=3 exit=0 told=TERM us=78100000
     slurmslice timeout job=419 restart=0 at=1795424763 host=n3 slot=1
     slurmslice cancel job=419 restart=0 at=1795424764 host=n3 slot=4
@@ -25,6 +26,9 @@ Fields (new ones are added at the end of a line):
   ignored, even 0, because a command may save its work and exit 0.
 - ``us``, ``cpu_us``: wall-clock time and CPU time of the slice, microseconds. With one slice in a
   task, they include the setup. A process that nobody waited for has no CPU time.
+- ``mem``, ``samples``: the peak memory of its job without the file cache while it ran, bytes, and
+  the number of measurements, 3 or more. If several slices of the task run at a time, the peak is
+  divided by their number. Only if the job has a control group for memory.
 - ``kept=1``: an earlier start of the task did the slice; this start has no start line for it.
 
 Lines, except ``start`` and ``end``:
@@ -68,7 +72,10 @@ _CHECK = re.compile(
 )
 _TOLD = rb"(?: told=(?P<told>[A-Z]{1,9}))?"
 _TIMES = rb"(?: us=(?P<us>\d{1,18}))?(?: cpu_us=(?P<cpu>\d{1,18}))?"
-_END = re.compile(rb"slurmslice end " + _HEAD + _SLOT + _EXIT + _TOLD + _TIMES + rb"(?: [^\n]*)?\n")
+_MEASURED = rb"(?: mem=(?P<mem>\d{1,18}) samples=(?P<samples>\d{1,9}))?"
+_END = re.compile(
+    rb"slurmslice end " + _HEAD + _SLOT + _EXIT + _TOLD + _TIMES + _MEASURED + rb"(?: [^\n]*)?\n"
+)
 _SETUP = re.compile(rb"slurmslice setup " + _HEAD + _EXIT + _TOLD + rb"(?: [^\n]*)?\n")
 _OF_SLOT = re.compile(rb"slurmslice \w+ " + _HEAD + _SLOT + rb"(?: [^\n]*)?\n")
 _REFUSED = re.compile(rb"slurmslice refused " + _HEAD + rb" owner=(?P<owner>[^\n]*)\n")
@@ -100,6 +107,8 @@ class SlotProgress:
         signal_received: the signal that it received from outside: ``TERM``, ``INT`` or ``HUP``;
             empty if none.
         elapsed_s, cpu_s: seconds of wall clock and of CPU; None if not measured.
+        peak_bytes: peak memory without the file cache, its share if several slices ran at a time.
+        peak_samples: the number of measurements of ``peak_bytes``.
         in_setup: the setup ended with this exit code, and the command did not run.
         restart: the start of the task that wrote these lines; 0 is the first.
     """
@@ -116,6 +125,8 @@ class SlotProgress:
     signal_received: str = ""
     elapsed_s: float | None = None
     cpu_s: float | None = None
+    peak_bytes: int | None = None
+    peak_samples: int | None = None
     in_setup: bool = False
     restart: int = 0
 
@@ -271,12 +282,18 @@ def _slots(lines: Iterable[Iterable[_Line]]) -> dict[int, SlotProgress]:
             signal_received=signal_received,
             elapsed_s=_seconds(line["us"]),
             cpu_s=_seconds(line["cpu"]),
+            peak_bytes=_number(line["mem"]),
+            peak_samples=_number(line["samples"]),
         )
     return slots
 
 
 def _seconds(microseconds: bytes | None) -> float | None:
     return None if microseconds is None else int(microseconds) / 1e6
+
+
+def _number(digits: bytes | None) -> int | None:
+    return None if digits is None else int(digits)
 
 
 _FILE_FAULTS = {

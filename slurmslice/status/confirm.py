@@ -16,6 +16,7 @@ from dataclasses import replace
 from slurmslice.script.progress_lines import SlotProgress, TaskProgress, setup_progress
 from slurmslice.script.source_line import NOT_BEGUN_EXIT
 from slurmslice.status.exit_reason import report_from_progress
+from slurmslice.status.peak_memory import with_own_peak
 from slurmslice.status.reconcile import SliceStatus, await_result
 from slurmslice.status.reconcile_packed import FILE_VISIBLE_S
 from slurmslice.status.states import EvidenceSource, State
@@ -58,7 +59,7 @@ def confirm_exit(
     contradicted = None if own is None else contradiction(found, own, cancelled=cancelled)
     began = (bool(wrote and wrote.slots) or has_log) and not in_setup
     if began and contradicted is None:
-        return found
+        return with_own_peak(found, own, found.state)
     if now - (found.ended_at or 0) < FILE_VISIBLE_S:
         reason = f"its task ended as {found.state}; the task's lines may not be visible here yet"
         return await_result(known, found.evidence, reason, began=True)

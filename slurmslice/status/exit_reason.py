@@ -10,6 +10,7 @@ from dataclasses import replace
 
 from slurmslice.script.progress_lines import SlotProgress, signal_number
 from slurmslice.status.observation import TaskReport
+from slurmslice.status.peak_memory import with_credible_peak, with_own_peak
 from slurmslice.status.states import EvidenceSource, State
 from slurmslice.system.users import user_name
 
@@ -22,10 +23,8 @@ def refine_exit(
     As ``_refine``. A peak or a CPU time that cannot be true is left out.
     """
     report, evidence, reason = _refine(report, own, source)
-    measured = replace(
-        report, max_rss_bytes=_measured_peak(report), cpu_s=_measured_cpu_s(report, own)
-    )
-    return measured, evidence, reason
+    report = replace(report, cpu_s=_measured_cpu_s(report, own))
+    return with_own_peak(with_credible_peak(report), own, report.state), evidence, reason
 
 
 _SETUP_EXITED = ("setup exited", "its setup exited")
@@ -48,20 +47,6 @@ def _measured_cpu_s(report: TaskReport, own: SlotProgress | None) -> float | Non
     if own is None or own.exit_code is None:
         return None
     return max((s for s in (report.cpu_s, own.cpu_s) if s is not None), default=None)
-
-
-def _measured_peak(report: TaskReport) -> int | None:
-    """Return the peak memory of an ended task; None if its measurements probably missed it.
-
-    Memory is measured at intervals (slurm.conf(5), JobAcctGatherFrequency). The figures of tasks
-    shorter than an interval were too small by a factor of 40 (seen), and so were those of tasks
-    that the kernel killed at their limit. A figure above the request is always a fact.
-    """
-    used, requested = report.max_rss_bytes, report.requested_mem_bytes
-    if used is None or (requested is not None and used > requested):
-        return used
-    few = report.sampling_s is not None and (report.elapsed_s or 0) < 2 * report.sampling_s
-    return None if few or report.state is State.OUT_OF_MEMORY else used
 
 
 def _refine(

@@ -24,7 +24,9 @@ class AttemptFacts:
         exit_code, signal: of the command, as the source gives them.
         submitted_at, started_at, ended_at: epoch seconds on Slurm's clock.
         elapsed_s, cpu_s: seconds of wall clock and of CPU (user and system).
-        max_rss_bytes: peak memory without the file cache, bytes.
+        max_rss_bytes: peak memory without the file cache, bytes. If slices of a task run at the
+            same time, each has its share of the task's.
+        peak_samples: the number of measurements that ``max_rss_bytes`` is the highest of.
         peak_with_cache_bytes: peak memory of the task's control group, which includes the files
             that the kernel kept in memory, bytes.
         requested_mem_bytes: bytes.
@@ -40,6 +42,7 @@ class AttemptFacts:
     elapsed_s: float | None = None
     cpu_s: float | None = None
     max_rss_bytes: int | None = None
+    peak_samples: int | None = None
     peak_with_cache_bytes: int | None = None
     requested_mem_bytes: int | None = None
     restarts: int | None = None

@@ -13,6 +13,7 @@ from slurmslice.script.progress_lines import SlotProgress, TaskProgress, signal_
 from slurmslice.script.source_line import NOT_BEGUN_EXIT
 from slurmslice.status.exit_reason import explain_code, report_from_progress, signal_reason
 from slurmslice.status.observation import NO_JOB_STEPS, TaskReport
+from slurmslice.status.peak_memory import with_own_peak
 from slurmslice.status.reconcile import (
     ACCOUNTING_LAG_S,
     SliceEvidence,
@@ -232,7 +233,7 @@ def _ended_with_task(task: SliceStatus, own: SlotProgress) -> SliceStatus:
     """Return the end of a slice that ended with its task (rule 6).
 
     Times and the exit code are the slice's own. The task's exit code is that of all its slices.
-    Memory is left out: it is the task's.
+    Memory is what the task measured for the slice. Accounting's is that of the whole task.
     """
     code, signal_sent = own.exit_code, None
     if code is None:
@@ -240,7 +241,7 @@ def _ended_with_task(task: SliceStatus, own: SlotProgress) -> SliceStatus:
     if task.state is State.FAILED and own.exit_code is None:
         reason = f"its array task ended ({task.reason}), and it has written no end line"
         task = replace(task, reason=reason)
-    return replace(
+    ended = replace(
         task,
         exit_code=code,
         signal=signal_sent,
@@ -248,8 +249,10 @@ def _ended_with_task(task: SliceStatus, own: SlotProgress) -> SliceStatus:
         elapsed_s=_elapsed(own, own.started_at, own.ended_at or task.ended_at),
         cpu_s=own.cpu_s,
         max_rss_bytes=None,
+        peak_samples=None,
         peak_with_cache_bytes=None,
     )
+    return with_own_peak(ended, own, ended.state)
 
 
 def _unrecorded(task: SliceStatus) -> SliceStatus:
@@ -285,7 +288,7 @@ def _before_its_turn(task: SliceStatus, wrote: TaskProgress, times_returned: int
 
 
 def _with_end(known: SliceStatus, own: SlotProgress, state: State, reason: str) -> SliceStatus:
-    return replace(
+    ended = replace(
         known,
         state=state,
         evidence=EvidenceSource.PROGRESS,
@@ -296,9 +299,11 @@ def _with_end(known: SliceStatus, own: SlotProgress, state: State, reason: str) 
         elapsed_s=_elapsed(own, own.started_at or known.started_at, own.ended_at),
         cpu_s=own.cpu_s,
         max_rss_bytes=None,
+        peak_samples=None,
         peak_with_cache_bytes=None,
         node=own.host,
     )
+    return with_own_peak(ended, own, state)
 
 
 def _elapsed(own: SlotProgress, started: int | None, ended: int | None) -> float | None:

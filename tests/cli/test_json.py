@@ -89,9 +89,9 @@ def test_explain(failed: Typed) -> None:
 
 def test_efficiency(failed: Typed) -> None:
     """The groups with their spreads; the advice has its fields too."""
-    found = failed.json("efficiency", "x")
+    found = failed.json("efficiency", "x", "--slices")
     (group,) = found["groups"]
-    fields = names(found, group, group["memory"], *group["advice"])
+    fields = names(found, group, group["memory"], *group["advice"], *found["slices"])
     assert fields == described("efficiency")
     check_next(found["next"])
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from slurmslice.engines.local.admission import FreeResources, tasks_that_fit
 from slurmslice.engines.local.aside import LocalAside
 from slurmslice.engines.local.jobs import JobSource, LocalJob
-from slurmslice.engines.local.machine import MEASURE_EVERY_S, Machine
+from slurmslice.engines.local.machine import Machine
 from slurmslice.engines.local.memory_cgroup import create_memory_groups
 from slurmslice.engines.local.orphans import kill_orphans, marker_variable
 from slurmslice.engines.local.runner_lock import RunnerLock, describe_runner, host_name
@@ -70,7 +70,6 @@ class LocalEngine:
     has_queue_limits = False
     counts_whole_minutes = False
     stewards = None
-    sampling_s = MEASURE_EVERY_S
 
     def __init__(self, run_dir: Path, source: JobSource, *, only_looks: bool = False) -> None:
         self._only_looks = only_looks

@@ -225,7 +225,7 @@ class SlurmEngine:
         """Ask sacct for the steps of tasks. As ``Engine.measure``."""
         found, tasks = dict[TaskId, TaskReport](), list(tasks)
         names, identities = _by_id(jobs)
-        preempted, sampling_s = self._preemption_times(names, tasks), self.sampling_s
+        preempted, sampling_s = self._preemption_times(names, tasks), self._sampling_s()
         for argv in commands.sacct_steps(tasks, self._slurm.clusters):
             text = self._slurm.query(argv)
             found |= job_steps.parse_step_reports(
@@ -241,8 +241,7 @@ class SlurmEngine:
         text = self._slurm.query(commands.sacct_starts(names, self._slurm.clusters))
         return job_records.restarted_seconds(text, names, identities)
 
-    @property
-    def sampling_s(self) -> float:
+    def _sampling_s(self) -> float:
         """The seconds between two measurements of a job; the default without an answer."""
         try:
             text = self._slurm.cluster_config().get("JobAcctGatherFrequency", "")

@@ -91,3 +91,60 @@ def test_the_groups_have_a_total(typed: Typed, engine: FakeEngine) -> None:
     assert [one["wasted_gib_hours"] for one in groups] == [1.5, 4.5]
     assert [one["wasted_core_hours"] for one in groups] == [2.25, 2.25]
     assert "6.00 of 9.00 GiB-hours" in typed("efficiency", "x")
+
+
+def test_slices_have_their_shares_and_hours(typed: Typed, engine: FakeEngine) -> None:
+    """A line per slice that is done, in the order of the table; text and data say the same."""
+    engine.max_rss_bytes, engine.cpu_s, engine.sampling_s = 2048 * MIB, 2400.0, 30.0
+    ended(typed, engine)
+    engine.end("100", 2, State.FAILED, exit_code=1, elapsed_s=600.0)
+    found = typed.json("efficiency", "x", "--slices")["slices"]
+    assert [one["key"] for one in found] == ["0", "1", "3"]
+    first = found[0]
+    assert (first["memory"], first["memory_requested"], first["cpus"]) == (2048, 8192, 4.0)
+    assert first["wasted_gib_hours"] == pytest.approx(1.0)
+    assert first["wasted_core_hours"] == pytest.approx(8 / 6 - 2 / 3)
+    shown = typed("efficiency", "x", "--slices").splitlines()
+    (line,) = [one for one in shown if one.startswith("3")]
+    assert "2G of 8G (25%)" in line
+    assert "4.0 of 8.0 (50%)" in line
+
+
+@pytest.mark.parametrize(
+    ("options", "requested", "asked"),
+    [
+        (("--mem", "8G"), 8192, {"mem": "3G"}),
+        (("--mem-per-cpu", "2G"), 8192, {"mem-per-cpu": "768M"}),
+        (("--mem-per-gpu", "4G", "--gres", "gpu:2"), 8192, {"mem-per-gpu": "1536M"}),
+    ],
+)
+def test_the_option_that_is_in_force_gets_the_advice(
+    typed: Typed,
+    engine: FakeEngine,
+    options: tuple[str, ...],
+    requested: int,
+    asked: dict[str, str],
+) -> None:
+    """sbatch takes one of the three memory options, so the advice has the one in use."""
+    engine.max_rss_bytes, engine.cpu_s, engine.sampling_s = 2400 * MIB, 2400.0, 30.0
+    typed("run", "-a", "0-3", "--name", "x", *options, "-t", "15", "-c", "4", "--", "true")
+    for index in range(4):
+        engine.end(
+            "100", index, State.COMPLETED, elapsed_s=600.0, requested_mem_bytes=requested * MIB
+        )
+    typed("efficiency", "x", "--toml")
+    assert tomllib.loads(typed.stdout)["sbatch"] == asked
+
+
+def test_a_file_has_the_largest_advice_of_several_groups(typed: Typed, engine: FakeEngine) -> None:
+    """But not for an option that a column sets: that is a comment."""
+    engine.max_rss_bytes, engine.cpu_s, engine.sampling_s = 100 * MIB, 900.0, 30.0
+    typed("run", "--grid", "gib=1,2", "--grid", "n=1-3", "--mem", "{gib}G", "-t", "1-0", "-c", "1",
+          "--name", "x", "--", "true")  # fmt: skip
+    for at, job in enumerate(engine.jobs):
+        for index in engine.jobs[job].tasks:
+            engine.end(job, index, State.COMPLETED, elapsed_s=3600.0 * (at + 1),
+                       requested_mem_bytes=1024 * MIB)  # fmt: skip
+    typed("efficiency", "x", "--toml")
+    assert tomllib.loads(typed.stdout)["sbatch"] == {"time": "02:30:00"}
+    assert "# --mem" in typed.stdout

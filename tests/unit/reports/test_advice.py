@@ -75,9 +75,9 @@ def test_time() -> None:
 
 def test_cpus() -> None:
     """One busy CPU of eight is one; short slices say nothing."""
-    assert advise_cpus(Evidence(9, [0.9] * 9, 8), [100.0] * 9).value == "1"
-    assert not advise_cpus(Evidence(9, [7.9] * 9, 8), [100.0] * 9).value
-    assert not advise_cpus(Evidence(9, [0.9] * 9, 8), [2.0] * 9).enough
+    assert advise_cpus(Evidence(9, [0.9] * 9, 8), [100.0] * 9, 10.0).value == "1"
+    assert not advise_cpus(Evidence(9, [7.9] * 9, 8), [100.0] * 9, 10.0).value
+    assert not advise_cpus(Evidence(9, [0.9] * 9, 8), [2.0] * 9, 10.0).enough
 
 
 def test_growth_is_found() -> None:

@@ -145,6 +145,23 @@ def test_the_times_of_a_slice(
     assert parse_progress(START + END[:-1] + tail) == TaskProgress(0, {0: ended})
 
 
+@pytest.mark.parametrize(
+    ("fields", "peak", "samples"),
+    [
+        ("us=9 cpu_us=7 mem=640 samples=3", 640, 3),
+        ("us=9 mem=640 samples=3 kept=1", 640, 3),
+        ("us=9 cpu_us=7 mem=640", None, None),
+        ("us=9 cpu_us=7 mem=-1 samples=3", None, None),
+        ("us=9 cpu_us=7 mem=" + "9" * 40 + " samples=3", None, None),
+        ("us=9 cpu_us=7", None, None),
+    ],
+)
+def test_the_peak_memory_of_a_slice(fields: str, peak: int | None, samples: int | None) -> None:
+    """The end line has it with its measurements; whatever is wrong with it, the end counts."""
+    slot = parse_progress(START + END[:-1] + f" {fields}\n".encode()).slots[0]
+    assert (slot.peak_bytes, slot.peak_samples, slot.exit_code) == (peak, samples, ENDED.exit_code)
+
+
 def test_only_the_newest_restart_counts() -> None:
     """After a requeue the earlier end is ignored: the slice runs again."""
     data = START + END + later(START, 1)

@@ -55,6 +55,34 @@ def test_the_peak_of_a_task(report: TaskReport, peak: int | None) -> None:
     assert found.max_rss_bytes == (None if peak is None else peak * MIB)
 
 
+OWN = SlotProgress(exit_code=0, peak_bytes=80 * MIB, peak_samples=9)
+
+
+@pytest.mark.parametrize(
+    ("report", "own", "peak", "samples"),
+    [
+        (LONG, OWN, 80, 20),
+        (LONG, replace(OWN, peak_bytes=50 * MIB), 64, 20),
+        (replace(LONG, elapsed_s=2), OWN, 80, 9),
+        (replace(LONG, max_rss_bytes=None), OWN, 80, 9),
+        (replace(LONG, max_rss_bytes=130 * MIB), OWN, 80, 9),  # shared memory counted twice
+        (replace(LONG, max_rss_bytes=130 * MIB), replace(OWN, peak_bytes=150 * MIB), 150, 20),
+        (replace(LONG, max_rss_bytes=130 * MIB, requested_mem_bytes=None), OWN, 130, 20),
+        (replace(LONG, state=State.OUT_OF_MEMORY), OWN, None, None),
+        (replace(LONG, restarts=1), OWN, 64, 20),  # the line is of an older start
+        (replace(LONG, restarts=1), replace(OWN, restart=1), 80, 20),
+        (LONG, SlotProgress(exit_code=0), 64, 20),
+    ],
+)
+def test_a_task_measures_itself_too(
+    report: TaskReport, own: SlotProgress, peak: int | None, samples: int | None
+) -> None:
+    """The larger figure counts, unless only accounting's is above the request."""
+    found, _, _ = refine_exit(report, own, EvidenceSource.ACCOUNTING)
+    assert found.max_rss_bytes == (None if peak is None else peak * MIB)
+    assert found.peak_samples == samples
+
+
 @pytest.mark.parametrize(
     ("state", "own", "cpu_s"),
     [

@@ -52,6 +52,8 @@ def signalled(code: int) -> SlotProgress:
     return replace(ended(code), signal_received="TERM")
 
 
+MEASURED = replace(ended(0), peak_bytes=640, peak_samples=9)
+"""It measured its memory nine times."""
 ALONE = replace(signalled(143), cancelled=True)
 """It was cancelled alone while it ran."""
 NEVER = SlotProgress(None, "n3", int(NOW) - 5, cancelled=True)
@@ -166,6 +168,25 @@ def test_figures_are_the_slices_own(
     assert status.state.final
     assert (status.elapsed_s, status.cpu_s) == (elapsed, cpu)
     assert (status.max_rss_bytes, status.peak_with_cache_bytes) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("own", "accounting", "peak"),
+    [
+        (MEASURED, None, 640),
+        (MEASURED, task(State.NODE_FAIL), 640),
+        (replace(MEASURED, exit_code=None), task(State.TIMEOUT), 640),
+        (replace(MEASURED, exit_code=137, oom_candidates=1), task(State.FAILED), None),
+    ],
+)
+def test_the_peak_memory_is_what_the_task_measured_for_the_slice(
+    own: SlotProgress, accounting: TaskReport | None, peak: int | None
+) -> None:
+    """Not for a slice that the kernel killed: its peak was between two measurements."""
+    said = replace(NOTHING, accounting=accounting, queue=None if accounting else RUNS)
+    status = reconcile_packed(KNOWN, said, 1, TaskProgress(0, {0: ended(0), 1: own}), 0)
+    assert status.state.final
+    assert (status.max_rss_bytes, status.peak_samples) == (peak, peak and 9)
 
 
 def test_a_kill_beside_a_counted_one_is_not_out_of_memory() -> None:
