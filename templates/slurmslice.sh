@@ -1005,13 +1005,13 @@ _end_late() {
 # Measures the memory of the job on this node: anonymous and shared memory, without the file cache. The next time
 # is when the youngest slice has run a tenth longer, after 0.1 s to 5 s.
 _sample_memory() {
-  local IFS='' _slot _file _text _bytes=0 _youngest=0 _anonymous=$'(^|\n)(anon|total_rss) ([0-9]+)'
-  local _shared=$'\n(shmem|total_shmem) ([0-9]+)'
+  local IFS='' _slot _file _text _bytes=0 _youngest=0 _anonymous=$'(^|\n)(anon|rss) ([0-9]+)'
+  local _shared=$'\nshmem ([0-9]+)'
   for _file in $_usage; do # a pattern
     _text=''
     read -r -d '' _text <"$_file"
     [[ ! $_text =~ $_anonymous ]] || ((_bytes += BASH_REMATCH[3]))
-    [[ ! $_text =~ $_shared ]] || ((_bytes += BASH_REMATCH[2]))
+    [[ ! $_text =~ $_shared ]] || ((_bytes += BASH_REMATCH[1]))
   done
   for _slot in "${!_since[@]}"; do
     ((_samples[_slot] += 1, _peak[_slot] >= _bytes || (_peak[_slot] = _bytes)))

@@ -10,11 +10,13 @@ from slurmslice.actions.follow import FollowOptions, follow_step
 from slurmslice.actions.poll import poll
 from slurmslice.cli.output.live_block import LiveBlock
 from slurmslice.cli.output.live_view import LiveView
+from slurmslice.cli.output.long_work import shown_if_long
 from slurmslice.cli.output.reading_logs import reading_logs
 from slurmslice.run.run import Run
 from slurmslice.status.states import State
 from tests.conftest import NewRun
 from tests.support.fakes import Clock, FakeEngine
+from tests.support.site import until
 
 
 @pytest.mark.parametrize(("columns", "up"), [("100", 1), ("50", 3), ("30", 5)])
@@ -112,3 +114,36 @@ def test_reading_many_logs_is_shown_and_erased(
             said = capsys.readouterr().err
             assert ("4000 of 9000" in said) == terminal
         assert capsys.readouterr().err == ("\r\x1b[J" if terminal else "")
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_long_work_is_shown_and_erased(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, terminal: bool
+) -> None:
+    """On a terminal, also if the work fails; elsewhere nothing is printed."""
+    monkeypatch.setattr("slurmslice.cli.output.long_work._FIRST_S", 0.0)
+    monkeypatch.setattr("slurmslice.cli.output.long_work.is_repaintable", lambda: terminal)
+    said: list[str] = []
+
+    def is_shown() -> bool:
+        said.append(capsys.readouterr().err)
+        return "Reading it" in "".join(said)
+
+    with pytest.raises(ZeroDivisionError), shown_if_long("Reading it"):  # noqa: PT012
+        if terminal:
+            until(is_shown, "the line")
+        raise ZeroDivisionError
+    said.append(capsys.readouterr().err)
+    assert "".join(said).endswith("\r\x1b[J") == terminal
+    assert bool("".join(said)) == terminal
+
+
+def test_short_work_is_not_shown(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing flickers."""
+    monkeypatch.setattr("slurmslice.cli.output.long_work._FIRST_S", 3600.0)
+    monkeypatch.setattr("slurmslice.cli.output.long_work.is_repaintable", lambda: True)
+    with shown_if_long("Reading it"):
+        pass
+    assert capsys.readouterr().err == ""

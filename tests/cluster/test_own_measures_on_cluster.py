@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from slurmslice.script.progress_lines import SlotProgress, parse_progress
 from tests.support.site import Site, side_by_side, write
 
 pytestmark = pytest.mark.slurm
@@ -56,6 +56,9 @@ def measured_well(
         "--name", "m", "--interval", "1", "--shell", work, cwd=folder,
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr
+    own = sorted(slot.peak_bytes or 0 for slot in progress(folder))
+    for least, peak in zip(sorted(peaks.values()), own[-len(peaks) :], strict=False):
+        assert least <= peak / MIB <= least + OVERHEAD
     for slice_ in site.status(folder, "m")["slices"]:
         if slice_["key"] in peaks:
             least = peaks[slice_["key"]]
@@ -63,6 +66,12 @@ def measured_well(
             assert slice_["peak_samples"] >= 3
         else:
             assert slice_["max_rss_bytes"] is None
+
+
+def progress(folder: Path) -> list[SlotProgress]:
+    """Return what the tasks wrote about their slices."""
+    logs = folder.glob("slurmslice-runs/m/submissions/001/tasks/*.log")
+    return [slot for log in logs for slot in parse_progress(log.read_bytes()).slots.values()]
 
 
 def test_a_requeued_pack_keeps_what_it_measured(site: Site, workplace: Path) -> None:
@@ -75,7 +84,10 @@ def test_a_requeued_pack_keeps_what_it_measured(site: Site, workplace: Path) -> 
         "--interval", "1", "--shell", work, cwd=workplace,
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr
-    found: list[dict[str, Any]] = site.status(workplace, "m")["slices"]
-    assert [100 <= one["max_rss_bytes"] / MIB <= 100 + OVERHEAD for one in found] == [True, True]
     assert (workplace / "again").exists()
-    assert [one["cpu_s"] is None for one in found] == [False, False]
+    for slot in progress(workplace):
+        assert slot.restart == 1
+        assert 100 <= (slot.peak_bytes or 0) / MIB <= 100 + OVERHEAD
+        assert slot.cpu_s is not None
+    for slice_ in site.status(workplace, "m")["slices"]:
+        assert 100 <= slice_["max_rss_bytes"] / MIB <= 100 + OVERHEAD

@@ -18,6 +18,7 @@ from slurmslice.cli.options import locate_run
 from slurmslice.cli.options.new_run_inputs import NewRunOptions
 from slurmslice.cli.output.console import emit_note, printable_line
 from slurmslice.cli.output.end_notice import note_missing_mail
+from slurmslice.cli.output.long_work import shown_if_long
 from slurmslice.cli.output.preview import relative_path, show_preview
 from slurmslice.cli.output.preview_rules import note_all_done
 from slurmslice.cli.output.submissions import checked_plan
@@ -171,7 +172,8 @@ def create_or_replace_run(
 ) -> RunDirectory:
     """Create the run; replace the given one if there is one."""
     if replaced is None:
-        directory = create_run(record, new, path)
+        with shown_if_long("Writing the run directory"):
+            directory = create_run(record, new, path)
     else:
         directory = replace_refused_run(replaced, record, new)
         message = f"Replaced the earlier run {record.name}: Slurm had rejected it."

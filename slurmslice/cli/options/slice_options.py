@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import click
 
 from slurmslice.cli.output.console import print_note
+from slurmslice.cli.output.long_work import shown_if_long
 from slurmslice.errors import BadInputError
 from slurmslice.slices.sources.array_range import ARRAY_RANGE
 from slurmslice.slices.sources.axes import Axis, combine, with_item, with_key
@@ -96,6 +98,15 @@ def _read_forms(values: Mapping[str, Any]) -> tuple[FormSlices, str | None]:
         the slices, and the column that becomes their key; None if they have their key.
     """
     source, axes = _chosen_forms(values)
+    if source and values[source.option.name] in {"", "-"} and sys.stdin.isatty():
+        return _read_source(values, source, axes)  # a person is typing them
+    with shown_if_long("Reading the slices"):
+        return _read_source(values, source, axes)
+
+
+def _read_source(
+    values: Mapping[str, Any], source: InputForm | None, axes: Sequence[Axis]
+) -> tuple[FormSlices, str | None]:
     key: str | None = values["key"]
     if source is None:
         return combine(None, axes), key
