@@ -20,7 +20,7 @@ from dataclasses import replace
 from benchmarks.measure import Line, MissingError, NotMeasuredError
 from benchmarks.size import Size
 
-NAMES = ("startup", "answers", "render", "status", "failures", "local", "packed", "polls")
+NAMES = ("startup", "answers", "render", "status", "failures", "report", "local", "packed", "polls")
 
 
 def main(arguments: list[str]) -> int:

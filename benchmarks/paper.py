@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import random
 import re
+import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 
-from benchmarks.measure import REPOSITORY
+from benchmarks.measure import REPOSITORY, SLURMSLICE, spend
 from slurmslice.sbatch.array_expression import parse_array
 
 MAX_ARRAY_SIZE = 1001
@@ -58,6 +59,29 @@ def programs(folder: Path, *, all_fail: bool = False) -> Path:
     return folder
 
 
+def recorded_run(place: Path, slices: int, env: Mapping[str, str]) -> str:
+    """Make a run whose slices have all ended and are recorded, once; return its name.
+
+    slurmslice itself makes it, so it has today's file formats. A million take a few minutes.
+    """
+    name = f"of-{slices}"
+    made, marker = place / "slurmslice-runs" / name, place / f"{name}.recorded"
+    if marker.exists():
+        return name
+    shutil.rmtree(made, ignore_errors=True)
+    (place / "bin" / "calls").unlink(missing_ok=True)
+    table = ("-a", f"0-{slices - 1}", "--name", name, "--engine", "slurm")
+    spend((*SLURMSLICE, "render", *table, "--", "./work", "{}"), cwd=place, env=env)
+    spend((*SLURMSLICE, "submit", name), cwd=place, env=env)
+    status = (*SLURMSLICE, "status", name, "--exit-code")
+    spend(status, cwd=place, env=env, exits=ENDED)
+    marker.touch()
+    return name
+
+
+ENDED = (0, 1)
+"""The exit codes of a verb for a run in which nothing is in flight and nothing waits."""
+
 _ALL_FAIL = "all-fail"
 """If the folder has this file, every task fails."""
 
@@ -82,6 +106,8 @@ def rows(
             "ElapsedRaw": elapsed,
             "AllocCPUS": 1,
             "ReqMem": "4096M",
+            "MaxRSS": f"{draw.randrange(50_000, 4_000_000)}K",
+            "TotalCPU": f"{elapsed // 60:02}:{elapsed % 60:02}.{draw.randrange(1000):03}",
             "NodeList": f"node{draw.randrange(400)}",
             "Reason": "None",
             "JobName": name,
