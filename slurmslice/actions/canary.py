@@ -12,6 +12,7 @@ from slurmslice.plan.run_script import script_request
 from slurmslice.run.journal import CanaryEnded
 from slurmslice.run.run import Run
 from slurmslice.sbatch.units import format_memory, format_time
+from slurmslice.system.shell_quoting import quote
 
 
 def end_canary_if_done(run: Run) -> tuple[Note, ...]:
@@ -26,6 +27,7 @@ def end_canary_if_done(run: Run) -> tuple[Note, ...]:
     differences = list(_differences(run))
     shown = "".join(f"\n  {words}" for words, _ in differences)
     message = f"The canary is done ({len(run.canary)} of {len(run.table)} slices)." + shown
+    message += f"\nWhat to request: slurmslice efficiency {quote(run.record.name)}"
     fields = {name: value for _, values in differences for name, value in values.items()}
     return (Note("canary-done", message, {"slices": len(run.canary), **fields}),)
 

@@ -70,7 +70,7 @@ def _no_evidence(found: Evidence) -> str:
         return f"evidence: the peaks of {found.above_limit} are above their limit, so not true"
     missing = found.done - len(found.used)
     if len(found.used) < max(LEAST_SLICES, _LEAST_SHARE * found.done):
-        return f"evidence: {missing} of {found.done} were too short to be measured, or share tasks"
+        return f"evidence: {missing} of {found.done} were not measured three times (too short?)"
     return ""
 
 

@@ -115,7 +115,7 @@ def _note_result(run: Run, result: AcceptResult, reason: str, *, undo: bool) -> 
         emit_note("accept-undone", message, slices=slices, keys=keys, dry_run=dry_run)
     else:
         verb = "Would accept" if dry_run else "Accepted"
-        message = f"{verb} {count_text(slices)} that stay failed ({keys}): {reason}"
+        message = f"{verb} the failure of {count_text(slices)} ({keys}): {reason}"
         emit_note("accepted", message, slices=slices, keys=keys, reason=reason, dry_run=dry_run)
     if result.others:
         now = counts_by_state(run, result.others)
