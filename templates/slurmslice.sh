@@ -941,7 +941,7 @@ _watch_slices() {
   trap - EXIT
   trap '' HUP INT TERM USR1 USR2 # they are for the slices
   set +f                         # prepare may have set these
-  shopt -u failglob nullglob
+  builtin shopt -u failglob nullglob
   printf -v _before '%(%s)T' -1
   while :; do
     _choose_wait

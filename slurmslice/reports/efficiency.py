@@ -93,6 +93,7 @@ def spread(figures: Sequence[float]) -> dict[str, float | None]:
 
 def report_efficiency(run: Run) -> list[GroupReport]:
     """Report on each group of slices with the same initial request."""
+    run.statuses.decode()
     groups: dict[ResourceRequest, list[int]] = {}
     for row in range(len(run.table)):
         own = run.initial_request(row) if run.record.per_slice else ResourceRequest()

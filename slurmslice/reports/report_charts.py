@@ -207,18 +207,25 @@ def _points(points: Iterable[tuple[float, float, Use]]) -> list[Shape]:
 
 
 def _cells(points: Iterable[tuple[float, float, Use]]) -> list[Shape]:
-    """Return the cells of a grid that have slices; the more slices, the darker."""
+    """Return the cells of a grid that have slices; the more slices, the darker.
+
+    Cells of one colour are one shape, because a page with a shape for each would be large.
+    """
     columns, rows = _CELLS
     width, height = (WIDTH - _LEFT - _RIGHT) / columns, (HEIGHT - _TOP - _BOTTOM) / rows
     counts = Counter(
         (int((x - _LEFT) / width), int((y - _TOP) / height), one.name) for x, y, one in points
     )
     most = max(counts.values())
+    colors: dict[tuple[str, int], list[tuple[int, str]]] = {}
+    for (column, row, name), number in sorted(counts.items()):
+        corner = f"M{_LEFT + column * width:.1f} {_TOP + row * height:.1f}"
+        cell = f"{corner}h{width:.1f}v{height:.1f}h-{width:.1f}z"
+        colors.setdefault((name, _level(number, most)), []).append((number, cell))
     return [
-        Shape("rect", f"{name} level{_level(number, most)}",
-              (round(_LEFT + column * width, 1), round(_TOP + row * height, 1),
-               round(width, 1), round(height, 1)), title=f"{number} slices, {name}")
-        for (column, row, name), number in sorted(counts.items())
+        Shape("path", f"{name} level{level}", path="".join(cell for _, cell in cells),
+              title=f"{min(cells)[0]} to {max(cells)[0]} slices in each, {name}")
+        for (name, level), cells in sorted(colors.items())
     ]  # fmt: skip
 
 

@@ -7,7 +7,7 @@ import json
 import sys
 import zlib
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 _UNKNOWN = -(2**31)
@@ -42,17 +42,19 @@ def pack_columns(columns: Sequence[Numbers | Texts]) -> str:
     """Return columns of one length as base64 of DEFLATE.
 
     It begins with the length of a JSON text (four bytes, least significant first) and that text,
-    which lists the columns. The numbers follow: 32 bits each, times a scale, and for each column
-    first the least significant byte of every value, then the next ones. A column of texts has its
-    values in the JSON text, or, if many are equal, a dictionary there and its places as numbers.
+    which lists the columns. The numbers follow: 32 bits each, and for each column first the least
+    significant byte of every value, then the next ones. A number that the page shows with few
+    digits has no more: a code in their order (``_time_code``, ``_memory_code``). A column of texts
+    has its values in the JSON text, or, if many are equal, a dictionary there and its places as
+    numbers.
     """
     heads, planes = list[dict[str, object]](), list[bytes]()
     for column in columns:
         head: dict[str, object] = {"name": column.name}
         if isinstance(column, Numbers):
-            scale = {"s": 10, "B": 1 / 1024}.get(column.unit, 1)
-            head |= {"unit": column.unit, "scale": scale}
-            planes.append(_planes(_scaled(column.values, scale)))
+            head["unit"] = column.unit
+            code = {"s": _time_code, "B": _memory_code}.get(column.unit, round)
+            planes.append(_planes(_codes(column.values, code)))
         else:
             places = {text: place for place, text in enumerate(dict.fromkeys(column.values))}
             if len(places) <= min(_DICTIONARY_MOST, len(column.values) / 2):
@@ -66,9 +68,19 @@ def pack_columns(columns: Sequence[Numbers | Texts]) -> str:
     return base64.b64encode(zlib.compress(whole, 9)).decode("ascii")
 
 
-def _scaled(values: Iterable[float | None], scale: float) -> Iterable[int]:
+def _codes(values: Iterable[float | None], code: Callable[[float], int]) -> Iterator[int]:
     for value in values:
-        yield _UNKNOWN if value is None else max(-_MOST, min(_MOST, round(value * scale)))
+        yield _UNKNOWN if value is None else max(-_MOST, min(_MOST, code(value)))
+
+
+def _time_code(seconds: float) -> int:
+    """Return tenths of a second below a minute, then 600 and the whole seconds above a minute."""
+    return round(10 * seconds) if seconds < 60 else 540 + round(seconds)
+
+
+def _memory_code(size: float) -> int:
+    """Return MiB below a GiB, then 1024 and the hundredths of a GiB above one."""
+    return round(size / 2**20) if size < 2**30 else 924 + round(100 * size / 2**30)
 
 
 def _planes(values: Iterable[int]) -> bytes:

@@ -98,6 +98,7 @@ def make_page(run: Run, script: str, on_look: Callable[[int, int], None] | None 
         script: the text of its script.
         on_look: as ``FailureTexts`` calls it.
     """
+    run.statuses.decode()
     statuses = [run.statuses.seen(row) for row in range(len(run.table))]
     requested, groups = SliceRequests(run), FailureGroups(run, on_look)
     shown = [groups[number] for number in range(min(_MOST_GROUPS, len(groups)))]

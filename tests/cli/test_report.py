@@ -119,7 +119,7 @@ def test_a_row_per_slice(words: tuple[str, ...], ended: Typed) -> None:
 
 
 def test_packed_columns_have_their_values() -> None:
-    """Scaled numbers, None, a dictionary, texts; also of bytes that are no UTF-8."""
+    """Codes of numbers, None, a dictionary, texts; also of bytes that are no UTF-8."""
     texts = [f"k{n}" for n in range(6)]
     columns: list[Numbers | Texts] = [
         Texts("key", texts), Texts("state", ["A", "B"] * 3), Texts("odd", ["\udcff"] * 6),
@@ -137,7 +137,7 @@ def test_packed_columns_have_their_values() -> None:
         for p in planes
     ]  # fmt: skip
     assert values[0] == [0, 1] * 3
-    assert values[2] == [0, 13, -(2**31), 2**31 - 1, -50, 700000]
+    assert values[2] == [0, 13, -(2**31), 2**31 - 1, -50, 70_540]
 
 
 def large_columns(slices: int) -> list[Numbers | Texts]:

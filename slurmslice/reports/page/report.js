@@ -44,14 +44,10 @@ function cell(column, row) {
   const number = column.numbers[row];
   if (column.words) return column.words[number];
   if (number === UNKNOWN) return "";
-  const value = number / column.scale;
-  if (column.unit === "s") return duration(value);
-  if (column.unit === "at") return date(value);
-  if (column.unit === "B") {
-    const mib = value / 2 ** 20;
-    return mib < 1024 ? mib.toFixed(0) + " MiB" : (mib / 1024).toFixed(2) + " GiB";
-  }
-  return String(value);
+  if (column.unit === "s") return duration(number < 600 ? number / 10 : number - 540);
+  if (column.unit === "at") return date(number);
+  if (column.unit === "B") return number < 1024 ? number + " MiB" : ((number - 924) / 100).toFixed(2) + " GiB";
+  return String(number);
 }
 
 function compare(column) {
