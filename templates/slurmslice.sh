@@ -974,7 +974,7 @@ _hear_of() {
     return
   fi
   _group[$1]=$2 _due[$1]=$((_clock + _slice_time + 1)) _since[$1]=$_now
-  ((_next = _now + 100000))
+  ((_next = _now + 50000))
 }
 
 # Counts a second that has passed, or less. If more, the task was suspended or the clock was set.
@@ -1003,7 +1003,7 @@ _end_late() {
 }
 
 # Measures the memory of the job on this node: anonymous and shared memory, without the file cache. The next time
-# is when the youngest slice has run a tenth longer, after 0.1 s to 5 s.
+# is when the youngest slice has run a twentieth longer, after 0.05 s to 2 s.
 _sample_memory() {
   local IFS='' _slot _file _text _bytes=0 _youngest=0 _anonymous=$'(^|\n)(anon|rss) ([0-9]+)'
   local _shared=$'\nshmem ([0-9]+)'
@@ -1017,7 +1017,7 @@ _sample_memory() {
     ((_samples[_slot] += 1, _peak[_slot] >= _bytes || (_peak[_slot] = _bytes)))
     ((_since[_slot] <= _youngest)) || _youngest=${_since[_slot]}
   done
-  ((_next = (_now - _youngest) / 10, _next = _next < 100000 ? 100000 : _next > 5000000 ? 5000000 : _next))
+  ((_next = (_now - _youngest) / 20, _next = _next < 50000 ? 50000 : _next > 2000000 ? 2000000 : _next))
   ((_next += _now))
 } 2>/dev/null
 
