@@ -532,16 +532,19 @@ _leave() {
 # As _run_slot, with the command in a process below this one. This process runs the check, and
 # reports the exit code.
 _run_below() {
-  local _exit _question='' _before='' _fault=''
+  local _exit _question='' _before='' _fault='' _log_errors
   [[ ! $_check ]] || _before=$(_ask_check before) # while a signal still ends this process
   trap : HUP INT TERM # they are for the processes below
+  exec {_log_errors}>&2 2>/dev/null # if a signal ends it, bash would print the lines below
   (
+    exec 2>&"$_log_errors" {_log_errors}>&-
     trap 'exit 143' TERM
     trap : USR1 USR2
     run_slice {_out}>&- {_report}>&- {_bell}>&-
     builtin exit
   )
   _exit=$?
+  exec 2>&"$_log_errors" {_log_errors}>&-
   if [[ $_check ]] && ((_exit == 0)); then
     (
       trap '' USR1 USR2 # they were for the command

@@ -102,6 +102,16 @@ def test_a_command_that_fails_is_not_checked(directory: Place) -> None:
     assert not (directory.work_dir / "looked").exists()
 
 
+def test_the_log_of_a_killed_command_has_only_its_own_lines(directory: Place) -> None:
+    """Bash would print the code of the script; errors after the command still go to the log."""
+    command = words("sh", "-c", '[ "$1" = 16 ] || { echo "made" >&2; kill -9 $$; }', "-", "{}")
+    directory.write(command, check=OutputCheck("echo wrong >&2; exit 3"))
+    ran = directory.run(17)
+    assert (ran.code, ran.log) == (137, b"made\n")
+    checked = directory.run(16)
+    assert (checked.code, checked.log) == (3, b"wrong\n")
+
+
 def test_a_folder_is_no_file(directory: Place) -> None:
     """--check-file requires a file."""
     (directory.work_dir / "17").mkdir()
