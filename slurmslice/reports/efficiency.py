@@ -61,7 +61,7 @@ class GroupReport:
                 name: {"requested": one.requested, "measured": len(one.used), **spread(one.used)}
                 for name, one in self.figures()
             },
-            **hours_record(self.hours),
+            **self.hours.record(),
             "growth": list(self.growth),
             "advice": [asdict(one) for one in self.advice],
         }
@@ -69,16 +69,6 @@ class GroupReport:
     def figures(self) -> tuple[tuple[str, Evidence], ...]:
         """Return the evidence of each resource with its name."""
         return ("memory", self.memory), ("time", self.time), ("cpus", self.cpus)
-
-
-def hours_record(hours: Hours) -> dict[str, float]:
-    """Return hours as a plain record, for ``--json``."""
-    return {
-        "core_hours": hours.core,
-        "gib_hours": hours.gib,
-        "wasted_core_hours": hours.unused_core,
-        "wasted_gib_hours": hours.unused_gib,
-    }
 
 
 def spread(figures: Sequence[float]) -> dict[str, float | None]:

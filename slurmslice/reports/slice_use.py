@@ -33,6 +33,15 @@ class Hours:
             self.unused_gib + other.unused_gib,
         )
 
+    def record(self) -> dict[str, float]:
+        """Return them as a plain record, for ``--json``."""
+        return {
+            "core_hours": self.core,
+            "gib_hours": self.gib,
+            "wasted_core_hours": self.unused_core,
+            "wasted_gib_hours": self.unused_gib,
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class SliceUse:

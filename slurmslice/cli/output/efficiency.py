@@ -8,7 +8,7 @@ from slurmslice.cli.output.console import print_line, printable_line
 from slurmslice.cli.output.tables import Column, print_table
 from slurmslice.reports.advice import Advice
 from slurmslice.reports.counts import count_text
-from slurmslice.reports.efficiency import GroupReport, hours_record, spread
+from slurmslice.reports.efficiency import GroupReport, spread
 from slurmslice.reports.measured import NOT_MEASURED
 from slurmslice.reports.slice_use import Hours, SliceUse
 from slurmslice.run.run import Run
@@ -25,7 +25,8 @@ _COLUMNS = (
 )
 _SLICE_COLUMNS = (
     Column("KEY"),
-    *(Column(name, right=True) for name in ("MEMORY", "TIME", "CPUS", "CORE-H", "GIB-H")),
+    *(Column(name, right=True) for name in ("MEMORY", "TIME", "CPUS")),
+    *(Column(name, right=True) for name in ("UNUSED CORE-H", "UNUSED GIB-H")),
 )
 
 
@@ -114,7 +115,7 @@ def use_records(run: Run, groups: Sequence[GroupReport]) -> Iterator[dict[str, o
             "time_requested": requested.time_s,
             "cpus": use.cpus,
             "cpus_requested": requested.cpus,
-            **hours_record(use.hours),
+            **use.hours.record(),
         }
 
 
