@@ -11,7 +11,6 @@ from slurmslice.actions.poll import poll
 from slurmslice.cli.output.live_block import LiveBlock
 from slurmslice.cli.output.live_view import LiveView
 from slurmslice.cli.output.long_work import shown_if_long
-from slurmslice.cli.output.reading_logs import reading_logs
 from slurmslice.run.run import Run
 from slurmslice.status.states import State
 from tests.conftest import NewRun
@@ -96,26 +95,6 @@ def test_the_rate_counts_what_ended_while_it_was_watched(
     assert view.pace_text(busy).startswith("0.5/min")
 
 
-def test_reading_many_logs_is_shown_and_erased(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """On a terminal, if it takes long; elsewhere nothing is printed."""
-    now = 0.0
-    monkeypatch.setattr("slurmslice.cli.output.reading_logs.time.monotonic", lambda: now)
-    for terminal in (True, False):
-        monkeypatch.setattr(
-            "slurmslice.cli.output.reading_logs.is_repaintable", lambda there=terminal: there
-        )
-        with reading_logs() as show:
-            show(0, 9000)
-            assert capsys.readouterr().err == ""
-            now += 1
-            show(4000, 9000)
-            said = capsys.readouterr().err
-            assert ("4000 of 9000" in said) == terminal
-        assert capsys.readouterr().err == ("\r\x1b[J" if terminal else "")
-
-
 @pytest.mark.parametrize("terminal", [True, False])
 def test_long_work_is_shown_and_erased(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, terminal: bool
@@ -127,9 +106,10 @@ def test_long_work_is_shown_and_erased(
 
     def is_shown() -> bool:
         said.append(capsys.readouterr().err)
-        return "Reading it" in "".join(said)
+        return "Reading it, 4000 of 9000" in "".join(said)
 
-    with pytest.raises(ZeroDivisionError), shown_if_long("Reading it"):  # noqa: PT012
+    with pytest.raises(ZeroDivisionError), shown_if_long("Reading it") as show:  # noqa: PT012
+        show(4000, 9000)
         if terminal:
             until(is_shown, "the line")
         raise ZeroDivisionError

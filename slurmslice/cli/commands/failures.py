@@ -10,7 +10,7 @@ from slurmslice.cli.options.common import run_argument
 from slurmslice.cli.options.locate_run import find_run
 from slurmslice.cli.output.console import emit_note, print_line, print_note
 from slurmslice.cli.output.failures import print_failures
-from slurmslice.cli.output.reading_logs import reading_logs
+from slurmslice.cli.output.long_work import shown_if_long
 from slurmslice.cli.output.summary import notes_on_silence
 from slurmslice.reports.failure_groups import FailureGroups
 
@@ -27,7 +27,7 @@ def command(run_name: str | None, every: bool, as_json: bool) -> int:
     """
     run = open_run(find_run(run_name, changing=False))
     polled = poll(run)
-    with reading_logs() as show:
+    with shown_if_long("Reading the logs") as show:
         groups = FailureGroups(run, show)
     if as_json:
         import json

@@ -11,8 +11,8 @@ from slurmslice.actions.poll import poll
 from slurmslice.cli.options.common import run_argument
 from slurmslice.cli.options.locate_run import find_run
 from slurmslice.cli.output.console import emit_note, print_note, write_data
+from slurmslice.cli.output.long_work import shown_if_long
 from slurmslice.cli.output.preview import relative_path
-from slurmslice.cli.output.reading_logs import reading_logs
 from slurmslice.cli.output.summary import notes_on_silence
 from slurmslice.errors import BadInputError
 from slurmslice.plan.run_script import read_script
@@ -100,9 +100,8 @@ def _write_html(run: Run, path: Path) -> None:
     from slurmslice.reports.report_model import make_page
     from slurmslice.reports.report_page import render_page
 
-    with reading_logs() as show:
-        page = make_page(run, read_script(run).text, show)
-    data = render_page(page)
+    with shown_if_long("Making the report", "logs") as show:
+        data = render_page(make_page(run, read_script(run).text, show))
     try:
         files.replace_file(path, data)
     except OSError as why:

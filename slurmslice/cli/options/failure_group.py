@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from slurmslice.cli.output.console import emit_note
-from slurmslice.cli.output.reading_logs import reading_logs
+from slurmslice.cli.output.long_work import shown_if_long
 from slurmslice.errors import BadInputError
 from slurmslice.reports.counts import count_text, key_ranges
 from slurmslice.reports.failure_groups import FailureGroups
@@ -38,7 +38,7 @@ def rows_in_groups(run: Run, groups: Sequence[str]) -> list[int]:
     Raises:
         BadInputError: there is no such group, or several begin so.
     """
-    with reading_logs() as show:
+    with shown_if_long("Reading the logs") as show:
         found = FailureGroups(run, show)
     rows = sorted({row for text in ",".join(groups).split(",")
                    for row in found.rows[_group_id(run, text.strip(), found.rows)]})  # fmt: skip
