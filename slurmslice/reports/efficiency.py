@@ -30,7 +30,7 @@ class GroupReport:
     """The report on slices with the same initial request.
 
     Attributes:
-        request: their own options; empty if the run has one request for all.
+        request: the options in which the groups differ; empty if there is one group.
         uses: the slices that are done.
         left_out: the number of others, by the reason: ``failed``, ``hung``, ``cancelled``, ``not
             ended`` and ``not measured``.
@@ -89,7 +89,11 @@ def report_efficiency(run: Run) -> list[GroupReport]:
         own = run.initial_request(row) if run.record.per_slice else ResourceRequest()
         groups.setdefault(own, []).append(row)
     requested, exceeded = SliceRequests(run), _exceeded_requests(run)
-    return [_report(run, own, rows, requested, exceeded) for own, rows in groups.items()]
+    differing = run.record.first_request.only({name for own in groups for name in own})
+    return [
+        _report(run, differing.overridden_by(own), rows, requested, exceeded)
+        for own, rows in groups.items()
+    ]
 
 
 def _report(

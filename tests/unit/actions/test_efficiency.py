@@ -87,6 +87,7 @@ def test_the_groups_have_a_total(typed: Typed, engine: FakeEngine) -> None:
             engine.end(job, index, State.COMPLETED, elapsed_s=3600.0,
                        requested_mem_bytes=gib * 1024 * MIB)  # fmt: skip
     groups = typed.json("efficiency", "x")["groups"]
+    assert [one["request"] for one in groups] == [{"mem": "1G"}, {"mem": "2G"}]
     assert [one["gib_hours"] for one in groups] == [3.0, 6.0]
     assert [one["wasted_gib_hours"] for one in groups] == [1.5, 4.5]
     assert [one["wasted_core_hours"] for one in groups] == [2.25, 2.25]
