@@ -23,7 +23,8 @@ from tests.support.slurm_cluster.roots import CACHE
 CORE = (
     "direct_form or table_form or slice_of_a_pack or setup_that or clean_up or signals_reach "
     "or hostile_keys or claim_is_made or last_line_was_cut or own_values or runs_once "
-    "or restart_keeps or end_alone or own_time or after_a_signal or inherits_nothing or table_gives"
+    "or restart_keeps or end_alone or own_time or after_a_signal or inherits_nothing "
+    "or table_gives or own_peak"
 )
 """Tests that between them run every function of the library."""
 
@@ -33,6 +34,7 @@ FILES = (
     "tests/script/test_cancelled_slices.py",
     "tests/script/test_library.py",
     "tests/script/test_slice_variables.py",
+    "tests/script/test_own_memory.py",
 )
 
 
