@@ -166,10 +166,26 @@ def cli(ctx: click.Context) -> None:
 def main() -> None:
     """Run the command line and end the process with its exit code."""
     gc.set_threshold(20_000)  # imports make many objects, and none of them is garbage
+    if sys.stderr is None:
+        _open_standard_error()
     _use_utf8()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # no locale may cause a failure
     sys.exit(_exit_code())
+
+
+def _open_standard_error() -> None:
+    """Open the null device in place of a closed standard error (``2>&-``).
+
+    Otherwise a file of a run would get the number 2, and each message would fail.
+    """
+    while (number := os.open(os.devnull, os.O_RDWR)) <= _STANDARD_ERROR:
+        os.set_inheritable(number, True)
+    os.close(number)
+    sys.stderr = open(_STANDARD_ERROR, "w", encoding="utf-8")  # noqa: SIM115 - until the end
+
+
+_STANDARD_ERROR = 2
 
 
 def _use_utf8() -> None:

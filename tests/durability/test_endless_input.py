@@ -83,6 +83,16 @@ def test_closed_standard_input_is_refused(tmp_path: Path) -> None:
     assert "standard input" in done.stderr
 
 
+def test_closed_standard_error_changes_nothing(tmp_path: Path) -> None:
+    """``2>&-`` loses messages; the slices run, and no file of the run gets them."""
+    here = Here(tmp_path)
+    for word, code, state in (("true", 0, "COMPLETED"), ("false", 1, "FAILED")):
+        done = here("run", "--engine", "local", "-a", "0-1", "--name", word, "--", word,
+                    preexec_fn=lambda: os.close(2))  # fmt: skip
+        assert done.returncode == code
+        assert {slice_["state"] for slice_ in here.status(word)["slices"]} == {state}
+
+
 def test_lines_are_counted_across_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """A line that spans blocks counts once; as many lines as a run accepts are all read."""
     monkeypatch.setattr("slurmslice.slices.sources.text_input.MAX_LINE_BYTES", 50)

@@ -98,7 +98,7 @@ def _read_forms(values: Mapping[str, Any]) -> tuple[FormSlices, str | None]:
         the slices, and the column that becomes their key; None if they have their key.
     """
     source, axes = _chosen_forms(values)
-    if source and values[source.option.name] in {"", "-"} and sys.stdin.isatty():
+    if source and values[source.option.name] in {"", "-"} and sys.stdin and sys.stdin.isatty():
         return _read_source(values, source, axes)  # a person is typing them
     with shown_if_long("Reading the slices"):
         return _read_source(values, source, axes)
